@@ -1,0 +1,1 @@
+"""What a graph becomes: Python source and modules, TorchScript, `.pt2`, ONNX, diagrams and summaries."""

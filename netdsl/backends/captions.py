@@ -1,0 +1,95 @@
+"""How operations, sizes and numbers are written where people read them: diagrams and summaries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from netdsl.ir.dims import Dim, Symbol
+from netdsl.ir.graph import Graph, Operation
+from netdsl.ir.types import Tensor, Type
+
+# Arguments worth a place in a caption although they are given by keyword; all others are in the tooltip.
+_TELLING = frozenset(("stride", "dilation", "groups", "dim", "num_layers", "bidirectional", "pattern"))
+_LONGEST = 36
+
+
+def number(value: Dim | float) -> str:
+    """A number with thousands separated; a size as it is.
+
+    >>> number(8490)
+    '8,490'
+    """
+    return f"{value:,}" if isinstance(value, (int, float)) else str(value)
+
+
+def count(value: Dim, what: str) -> str:
+    """`260 parameters`, `1 parameter`."""
+    return f"{number(value)} {what}" + ("" if value == 1 else "s")
+
+
+def shape(type: Type) -> str:
+    """The shape of a type as a figure shows it.
+
+    >>> shape(Tensor((32, 3, 28, 28)))
+    '32×3×28×28'
+    """
+    if not isinstance(type, Tensor):
+        return "?"
+    text = "×".join(map(_size, type.shape)) if type.shape else "scalar"
+    return text if type.dtype == "float32" else f"{type.dtype} {text}"
+
+
+def _size(dim: Dim) -> str:
+    if isinstance(dim, int):
+        return str(dim)
+    (monomial, factor), *more = dim.terms
+    alone = not more and factor == 1 and len(monomial) == 1 and monomial[0][1] == 1
+    return str(dim) if alone and isinstance(monomial[0][0], Symbol) else f"({dim})"
+
+
+def operation(op: Operation) -> str:
+    """The arguments of an operation that tell it from its like: `10, 5×5, stride 2`."""
+    axes = getattr(op, "axes", 1)
+    positional = getattr(op, "positional", ())
+    parts: list[str] = []
+    for name, value in op.arguments().items():
+        if name not in positional and name not in _TELLING:
+            continue
+        text = _value(value, axes if name.endswith(("kernel_size", "output_size")) else 1)
+        parts.append(text if name in positional else f"{name} {text}")
+    return shorten(", ".join(parts))
+
+
+def arguments(graph: Graph) -> str:
+    """The arguments of a block: `planes 128, stride 2`."""
+    shown = (f"{name} {_value(value)}" for name, value in graph.arguments if _is_plain(value))
+    return shorten(", ".join(shown))
+
+
+def constructor(name: str, given: Mapping[str, Any]) -> str:
+    """`Conv2d(out_channels = 10, kernel_size = 5)`."""
+    inside = ", ".join(f"{key} = {value}" for key, value in given.items())
+    return f"{name}({inside})" if inside else name
+
+
+def shorten(text: str, longest: int = _LONGEST) -> str:
+    """`text`, cut at a comma where it is too long for its place."""
+    if len(text) <= longest:
+        return text
+    head = text[:longest].rsplit(",", 1)[0] if "," in text[:longest] else text[: longest - 1]
+    return head.rstrip() + ("," if "," in text[:longest] else "") + "…"
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, (bool, int, float, str)) or (
+        isinstance(value, tuple) and all(map(_is_plain, value)) and len(value) <= 4
+    )
+
+
+def _value(value: Any, times: int = 1) -> str:
+    if isinstance(value, tuple):
+        return ("×" if times > 1 else ", ").join(map(_value, value)) if times > 1 else str(list(value))
+    if isinstance(value, int) and not isinstance(value, bool) and times > 1:
+        return "×".join([str(value)] * times)
+    return str(value)

@@ -1,0 +1,149 @@
+"""Names and literals of the generated Python. All text of a user's file passes through here before it becomes code."""
+
+from __future__ import annotations
+
+import keyword
+import re
+import unicodedata
+from collections.abc import Container, Iterable
+from typing import Any, Final
+
+# What the generated file imports or calls: nothing of the user's may take these names.
+RESERVED: Final = frozenset(
+    "self torch nn F Tensor Optional NamedTuple OrderedDict super range float int bool str tuple list dict getattr setattr "
+    "isinstance module _".split()
+)
+
+# Attributes of every `nn.Module` (torch 2.6 to 2.15): a layer of such a name is kept, but cannot be reached as `self.name`.
+MODULE_ATTRIBUTES: Final = frozenset(
+    "T_destination add_module apply bfloat16 buffers call_super_init children compile cpu cuda double dump_patches eval "
+    "extra_repr float forward get_buffer get_extra_state get_parameter get_submodule half ipu load_state_dict modules mtia "
+    "named_buffers named_children named_modules named_parameters parameters register_backward_hook register_buffer "
+    "register_forward_hook register_forward_pre_hook register_full_backward_hook register_full_backward_pre_hook "
+    "register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module register_parameter "
+    "register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ set_extra_state set_submodule share_memory "
+    "state_dict to to_empty train training type xpu zero_grad".split()
+)
+
+# What the containers have besides.
+CONTAINER_ATTRIBUTES: Final = frozenset("append clear extend insert items keys pop update values".split())
+
+_PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_DOTTED: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*", re.ASCII)
+
+
+def is_plain(name: str) -> bool:
+    """Whether `name` can stand after a dot in a class body: an identifier, no keyword, not mangled by Python."""
+    return bool(_PLAIN.fullmatch(name)) and not keyword.iskeyword(name) and not name.startswith("__")
+
+
+def is_attribute(name: str) -> bool:
+    """Whether `self.name` can hold a layer, a parameter or a buffer."""
+    return is_plain(name) and name not in MODULE_ATTRIBUTES and not name.startswith("_")
+
+
+def dotted(name: str) -> str:
+    """`name` if it is a path as `torch.float32`. Operations write these; anything else is a fault of theirs."""
+    if not _DOTTED.fullmatch(name):
+        raise ValueError(f"not a dotted name: {name!r}")
+    return name
+
+
+def identifier(text: str, taken: Container[str] = (), fallback: str = "x") -> str:
+    """`text` as an identifier that is not in `taken`: unchanged where it can be.
+
+    >>> identifier("planes"), identifier("class"), identifier("3x3-a"), identifier("x", {"x"})
+    ('planes', 'class_', 'x3x3_a', 'x_2')
+    """
+    name = re.sub(r"\W", "_", text, flags=re.ASCII)
+    name = re.sub(r"^__+", "_", name)
+    if not name.strip("_") or name[0].isdigit():
+        name = fallback + name.rstrip("_")
+    if keyword.iskeyword(name) or name in RESERVED:
+        name += "_"
+    return unique(name, taken)
+
+
+def unique(name: str, taken: Container[str]) -> str:
+    """`name`, or the first of `name_2`, `name_3`, … that is free."""
+    if name not in taken:
+        return name
+    stem = name.rstrip("_")
+    count = 2
+    while f"{stem}_{count}" in taken:
+        count += 1
+    return f"{stem}_{count}"
+
+
+def class_name(text: str, taken: Container[str]) -> str:
+    """`text` as the name of a class; a lower-case one, as of a labelled list, is written in capitals.
+
+    >>> class_name("InceptionA", ()), class_name("dense-block", ())
+    ('InceptionA', 'DenseBlock')
+    """
+    words = [word for word in re.split(r"[^A-Za-z0-9]+", text) if word]
+    if text[:1].islower() or not is_plain(text):
+        text = "".join(word[0].upper() + word[1:] for word in words)
+    name = identifier(text, (), "Block")
+    free = name
+    count = 2
+    while free in taken:
+        free, count = f"{name}{count}", count + 1
+    return free
+
+
+def literal(value: Any) -> str:
+    """A number, string, None or tuple of them as Python writes it, strings in double quotes where that needs no escape.
+
+    >>> literal("a"), literal((1, 2.5)), literal(float("-inf"))
+    ('"a"', '(1, 2.5)', 'float("-inf")')
+    """
+    if isinstance(value, str):
+        text = repr(value)
+        return f'"{text[1:-1]}"' if text[0] == "'" and '"' not in text else text
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return f'float("{value}")'
+    if isinstance(value, tuple):
+        inside = ", ".join(literal(item) for item in value)
+        return f"({inside},)" if len(value) == 1 else f"({inside})"
+    if value is None or value is Ellipsis or type(value) in (bool, int, float):
+        return "..." if value is Ellipsis else repr(value)
+    raise TypeError(f"not a literal: {type(value).__name__}")
+
+
+def same(left: Any, right: Any) -> bool:
+    """Equal and of one type: `1`, `1.0` and `True` are three literals."""
+    return type(left) is type(right) and (left == right or repr(left) == repr(right))
+
+
+def comment(text: str) -> str:
+    """`text` on one line, as a comment."""
+    return "# " + "".join(c if c.isprintable() else " " for c in text)
+
+
+def docstring(lines: Iterable[str], indent: str) -> list[str]:
+    """The lines of a docstring. What is written in it stays text, whatever it is."""
+    cleaned = [_plain_text(line).rstrip() for line in lines]
+    while cleaned and not cleaned[-1]:
+        cleaned.pop()
+    while cleaned and not cleaned[0]:
+        cleaned.pop(0)
+    if not cleaned:
+        return []
+    escaped = [line.replace("\\", "\\\\").replace('"""', '\\"\\"\\"') for line in cleaned]
+    escaped[0] = escaped[0].lstrip()
+    if escaped[-1].endswith('"') and len(escaped) == 1:
+        escaped[-1] = escaped[-1][:-1] + '\\"'
+    if escaped[0].startswith('"'):
+        escaped[0] = "\\" + escaped[0]
+    if len(escaped) == 1:
+        return [f'{indent}"""{escaped[0]}"""']
+    body = [f"{indent}{line}" if line else "" for line in escaped[1:]]
+    return [f'{indent}"""{escaped[0]}', *body, f'{indent}"""']
+
+
+def _plain_text(line: str) -> str:
+    """Without control characters, those that reverse the direction of reading, and halves of characters."""
+    line = line.replace("\t", "    ")
+    bad = ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return "".join(" " if unicodedata.category(c) in bad and c not in "\u200c\u200d" else c for c in line)

@@ -1,0 +1,127 @@
+"""Free dimensions in the generated Python: where a size is read from at run time, and how shapes are written in comments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from netdsl.backends.torch_names import same
+from netdsl.ir.dims import Dim, evaluate, symbol, symbols
+from netdsl.ir.graph import Graph
+from netdsl.ir.types import Tensor, Type
+
+# What an axis is called whose size differs among the graphs that share a class.
+_LETTERS: Final = {2: "NC", 3: "NCL", 4: "NCHW", 5: "NCDHW"}
+
+
+class Place(NamedTuple):
+    """A free dimension is `(size of axis of input - offset) // factor`."""
+
+    input: int
+    axis: int
+    factor: int = 1
+    offset: int = 0
+
+
+def size_places(graph: Graph) -> dict[str, Place]:
+    """Where each free dimension of `graph` can be read: an axis that is it, or else a multiple of it."""
+    found: dict[str, Place] = {}
+    for number, entry in enumerate(graph.inputs):
+        if not isinstance(entry.type, Tensor):
+            continue
+        for axis, dim in enumerate(entry.type.shape):
+            place = _place(dim, number, axis)
+            if place is None:
+                continue
+            (name,) = symbols(dim)
+            known = found.get(name)
+            if known is None or (known.factor, known.offset) != (1, 0) == (place.factor, place.offset):
+                found[name] = place
+    return found
+
+
+def _place(dim: Dim, number: int, axis: int) -> Place | None:
+    names = symbols(dim)
+    if len(names) != 1:
+        return None
+    (name,) = names
+    at_zero, at_one = evaluate(dim, {name: 0}), evaluate(dim, {name: 1})
+    factor = at_one - at_zero
+    if factor < 1 or dim != symbol(name) * factor + at_zero:
+        return None
+    return Place(number, axis, factor, at_zero)
+
+
+def read_sizes(places: Iterable[tuple[str, Place]], inputs: Sequence[str]) -> list[tuple[str, str]]:
+    """Assignments, target and value, that read these free dimensions (by the names of their variables)."""
+    by_input: dict[int, list[tuple[str, Place]]] = {}
+    for name, place in sorted(places, key=lambda entry: entry[1]):
+        by_input.setdefault(place.input, []).append((name, place))
+    return [
+        (", ".join(name for name, _ in entries), ", ".join(_read(place, inputs[number]) for _, place in entries))
+        for number, entries in by_input.items()
+    ]
+
+
+def _read(place: Place, name: str) -> str:
+    text = f"{name}.shape[{place.axis}]"
+    if place.offset:
+        text = f"{text} {'-' if place.offset > 0 else '+'} {abs(place.offset)}"
+        text = f"({text})" if place.factor > 1 else text
+    return f"{text} // {place.factor}" if place.factor > 1 else text
+
+
+class ShapeText:
+    """Shapes for the reader, of graphs that share a class: what differs has the name of an argument, or a letter."""
+
+    def __init__(self, graphs: Sequence[Graph], known: Mapping[tuple[Any, ...], str]) -> None:
+        self.graphs = graphs
+        self.known = dict(known)
+        self.letters: dict[tuple[Any, ...], str] = {}
+        self.taken = {name for graph in graphs for name in graph.symbols} | set(known.values())
+
+    def value(self, number: int) -> str:
+        """The type of a value, as `[N, 10, 24, 24]`; nothing where it is not known."""
+        return self.types([graph.types[number] for graph in self.graphs])
+
+    def types(self, types: Sequence[Type]) -> str:
+        first = types[0]
+        if not isinstance(first, Tensor) or not all(isinstance(t, Tensor) and t.rank == first.rank for t in types):
+            return ""
+        shapes = [t.shape for t in types if isinstance(t, Tensor)]
+        dims = (self.dim(tuple(column), axis, first.rank) for axis, column in enumerate(zip(*shapes, strict=True)))
+        text = "[" + ", ".join(dims) + "]"
+        dtypes = {t.dtype for t in types if isinstance(t, Tensor)}
+        return text if dtypes != {first.dtype} or first.dtype == "float32" else first.dtype + text
+
+    def dim(self, column: tuple[Dim, ...], axis: int, rank: int) -> str:
+        if all(same(dim, column[0]) for dim in column):
+            return str(column[0])
+        name = self.known.get(column) or self.letters.get(column) or self.related(column)
+        if name is None:
+            name = self.letters[column] = self.letter(axis, rank)
+        return name
+
+    def related(self, column: tuple[Dim, ...]) -> str | None:
+        """`column` by one that has a letter: a half, a double, some more or less of it."""
+        for other, letter in self.letters.items():
+            for factor in (2, 3, 4, 8, 16, 32):
+                if all(dim == base // factor for dim, base in zip(column, other, strict=True)):
+                    return f"{letter}//{factor}"
+                if all(dim == factor * base for dim, base in zip(column, other, strict=True)):
+                    return f"{factor}*{letter}"
+            offset = column[0] - other[0]
+            if isinstance(offset, int) and all(
+                dim - base == offset for dim, base in zip(column, other, strict=True)
+            ):
+                return f"{letter} {'+' if offset > 0 else '-'} {abs(offset)}"
+        return None
+
+    def letter(self, axis: int, rank: int) -> str:
+        letters = _LETTERS.get(rank, "")
+        stem = letters[axis] if letters else "D"
+        name, count = stem, 2
+        while name in self.taken:
+            name, count = f"{stem}{count}", count + 1
+        self.taken.add(name)
+        return name

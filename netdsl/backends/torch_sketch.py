@@ -1,0 +1,151 @@
+"""What each node of a graph becomes in torch, before names are chosen: a constructor call and an expression over values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from netdsl.backends.torch_expressions import Chain, Make, Use, Value, on_values, sizes_in
+from netdsl.backends.torch_names import CONTAINER_ATTRIBUTES, MODULE_ATTRIBUTES
+from netdsl.backends.torch_sizes import size_places
+from netdsl.ir.dims import symbol
+from netdsl.ir.graph import Buffer, Graph, Literal, Node, Parameter
+from netdsl.ops.target import Arg, Call, Symbol, call
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A node: what makes its module (None for a function), and its use, a tree over `Value`s."""
+
+    node: Node
+    make: Make | Chain | None
+    use: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """A `param`: the call that makes its tensor, and the one that fills it (`nn.init.…`), if any."""
+
+    parameter: Parameter
+    make: Call
+    fill: Call | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """A `buffer`, with the sketch of what computes it."""
+
+    buffer: Buffer
+    make: Sketch
+
+
+@dataclass(frozen=True, slots=True)
+class Sketch:
+    """A graph in torch's terms. Trees hold literals, or slots where graphs that share a class differ."""
+
+    graph: Graph
+    nodes: tuple[Applied, ...]
+    learned: tuple[Learned, ...] = ()
+    fixed: tuple[Fixed, ...] = ()
+    passed: tuple[str, ...] = ()  # free dimensions that are arguments of `forward`
+
+
+class Block(NamedTuple):
+    """How a block is made, and the free dimensions that its caller passes because no input of it has them."""
+
+    make: Make | Chain
+    passed: tuple[str, ...] = ()
+
+
+MakeBlock = Callable[[Graph], Block]
+
+
+def sketch(graph: Graph, make_block: MakeBlock) -> Sketch:
+    """`graph` in torch's terms; `make_block` says how its blocks are made."""
+    nodes = tuple(_applied(graph, node, make_block) for node in graph.nodes)
+    places = size_places(graph)
+    needed = dict.fromkeys(name for entry in nodes for name in sizes_in(entry.use))
+    return Sketch(
+        graph,
+        nodes,
+        tuple(_learned(parameter) for parameter in graph.parameters),
+        tuple(Fixed(buffer, sketch(buffer.make, make_block)) for buffer in graph.buffers),
+        tuple(name for name in needed if name not in places),
+    )
+
+
+def as_chain(graph: Graph, applied: tuple[Applied, ...]) -> Chain | None:
+    """A labelled list as `nn.Sequential`, where that says all of it: one value passed from layer to layer."""
+    if graph.kind != "sequential" or len(graph.inputs) != 1 or len(graph.outputs) != 1 or graph.inits:
+        return None
+    if graph.parameters or graph.buffers or graph.outputs[0].when_training:
+        return None
+    value = 0
+    labels: list[str] = []
+    for one in applied:
+        label = one.node.label
+        if label is None or label in labels or not _can_name_item(label) or len(one.node.results) != 1:
+            return None
+        if one.use != Use((Value(value),), ()) or (isinstance(one.node.op, Graph) and len(one.node.op.outputs) > 1):
+            return None
+        labels.append(label)
+        value = one.node.results[0]
+    if graph.outputs[0].value != value:
+        return None
+    return Chain(tuple(labels), tuple(one.make for one in applied))
+
+
+def initial(function: str, tensor: Any, arguments: Mapping[str, Any]) -> Call:
+    """The call of `nn.init` that fills `tensor`."""
+    return Call(f"nn.init.{function}_", (tensor,), tuple(arguments.items()))
+
+
+def _can_name_item(label: str) -> bool:
+    return "." not in label and label not in MODULE_ATTRIBUTES and label not in CONTAINER_ATTRIBUTES
+
+
+def _applied(graph: Graph, node: Node, make_block: MakeBlock) -> Applied:
+    operands = tuple(o.value if isinstance(o, Literal) else Value(o) for o in node.operands)
+    if isinstance(node.op, Graph):
+        block, sizes = make_block(node.op), dict(node.sizes)
+        passed = tuple(sizes.get(name, symbol(name)) for name in block.passed)
+        return Applied(node, block.make, Use((*operands, *passed), ()))
+    types = graph.operand_types(node)
+    op: Any = node.op
+    tree = op.torch(*types)
+    if not node.op.is_layer:
+        return Applied(node, None, on_values(tree, operands))
+    args, kwargs = op.forward(*types)
+    use = on_values(Call("", tuple(args), tuple(kwargs.items())), operands)
+    return Applied(node, _constructor(op, tree), Use(use.args, use.kwargs))
+
+
+def _constructor(op: Any, made: Call) -> Make:
+    """A layer's constructor call with the names of its positional arguments, and the defaults of the others."""
+    names = (*op.inferred, *op.positional)
+    known = names if len(made.args) <= len(names) and _starts_with_inferred(op, made) else ()
+    args = tuple((known[i] if known else "", value) for i, value in enumerate(made.args))
+    defaults = tuple(
+        (name, entry.default) for name, entry in type(op).model_fields.items() if not entry.is_required()
+    )
+    return Make(made.function, args + made.kwargs, len(made.args), defaults)
+
+
+def _starts_with_inferred(op: Any, made: Call) -> bool:
+    """Whether the positional arguments are those of the language, after the inferred ones."""
+    given = op.arguments()
+    written = [given[name] for name in op.positional if name in given]
+    after = list(made.args[len(op.inferred) :])
+    return after == written[: len(after)]
+
+
+def _learned(parameter: Parameter) -> Learned:
+    shape = tuple(parameter.type.shape)
+    init = parameter.init
+    dtype = parameter.type.dtype
+    kwargs = {} if dtype == "float32" else {"dtype": Symbol(f"torch.{dtype}")}
+    if init.kind in ("zeros", "ones"):
+        return Learned(parameter, call(f"torch.{init.kind}", *shape, **kwargs), None)
+    made = call("torch.empty", *shape, **kwargs)
+    return Learned(parameter, made, initial(init.kind, Arg(0), init.arguments()))

@@ -1,0 +1,206 @@
+"""The pipeline on one page: text to tree to graph to what runs. Everything the command line and Python use goes through here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from netdsl.diagnostics import Label, Report
+from netdsl.elaborate.lints import activations_before, lint_graph, lint_names
+from netdsl.elaborate.program import Program, deep
+from netdsl.elaborate.recipe import Recipes
+from netdsl.elaborate.session import LimitReached, Limits
+from netdsl.elaborate.settings import Setting
+from netdsl.ir.graph import Graph
+from netdsl.source import Source, Span
+
+__all__ = ["Checked", "Limits", "NetError", "Program", "check", "check_program", "graph", "library", "open_program", "read_source"]
+
+Reader: TypeAlias = Callable[[str, Source], Source | None]  # the path of an import, and the file it stands in
+
+
+class NetError(Exception):
+    """A model file has errors; the message is the rendered diagnostics, `report` has them as data."""
+
+    def __init__(self, report: Report) -> None:
+        from netdsl.diagnostics.render import render_all
+
+        super().__init__("\n" + render_all(report))
+        self.report = report
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What `check` found: the problems, and the graphs of the models that need no arguments."""
+
+    report: Report
+    program: Program
+    graphs: Mapping[str, Graph]
+
+
+def library() -> Path:
+    """The folder of the models that come with netdsl, `std/` in an import."""
+    installed = Path(__file__).parent / "std"
+    return installed if installed.is_dir() else Path(__file__).parent.parent / "specs"
+
+
+def read_source(path: str | Path, report: Report, limits: Limits | None = None) -> Source | None:
+    """The file at `path`; None, with a diagnostic, where it cannot be read. `std/…` is the library's."""
+    wanted = str(path)
+    place = library() / wanted[4:] if wanted.startswith("std/") and not Path(wanted).exists() else Path(wanted)
+    most = (limits or Limits()).source
+    try:
+        if place.is_file() and place.stat().st_size > most:
+            report.error("E0106", f"{wanted} is larger than {most:,} bytes", Span(Source("", wanted), 0, 0))
+            return None
+        return Source(place.read_text(encoding="utf-8-sig"), wanted)
+    except UnicodeDecodeError as problem:
+        reason = f"{wanted} is not UTF-8 text (byte {problem.start})"
+    except FileNotFoundError:
+        reason = f"there is no file {wanted}"
+    except IsADirectoryError:
+        reason = f"{wanted} is a folder"
+    except (OSError, ValueError) as problem:
+        reason = f"{wanted} cannot be read: {getattr(problem, 'strerror', None) or problem}"
+    report.error("E0213", reason, Span(Source("", wanted), 0, 0))
+    return None
+
+
+def open_program(
+    source: Source,
+    report: Report,
+    *,
+    limits: Limits | None = None,
+    read: Reader | None = None,
+    allow_extern: bool = False,
+) -> Program | None:
+    """Parse a file and what it imports (files, unless `read` says otherwise), and evaluate its constants."""
+    try:
+        with deep():
+            reader = read or _importer(report, limits)
+            return Program(source, report, limits=limits, read=reader, allow_extern=allow_extern)
+    except LimitReached:
+        return None
+
+
+def _importer(report: Report, limits: Limits | None) -> Any:
+    def read(path: str, importer: Source) -> Source | None:
+        if path.startswith("std/"):
+            place, root = library() / path[4:], library()
+        else:
+            here = Path(importer.path).parent if importer.path != "<text>" else Path()
+            place, root = here / path, _root(importer)
+        try:
+            if not place.resolve().is_relative_to(root.resolve()) or not place.is_file():
+                return None
+        except (OSError, ValueError):
+            return None
+        shown = path if path.startswith("std/") else str(place)
+        found = read_source(place, report, limits)
+        return None if found is None else Source(found.text, shown)
+
+    return read
+
+
+def _root(importer: Source) -> Path:
+    """The project's root: the nearest folder upwards with a `pyproject.toml` or `.git`, else the file's own folder."""
+    start = Path(importer.path).resolve().parent if importer.path != "<text>" else Path.cwd()
+    for folder in (start, *start.parents):
+        if (folder / "pyproject.toml").exists() or (folder / ".git").exists():
+            return folder
+    return start
+
+
+def check(
+    source: Source | str | Path, *, limits: Limits | None = None, allow_extern: bool = False
+) -> Checked:
+    """Check a file as a whole: every model, every block, every recipe; and the lints.
+
+    >>> from netdsl.source import Source
+    >>> checked = check(Source("model M { input x: [N, 3]\\n output x -> Linear(2) }"))
+    >>> str(checked.graphs["M"].types[1])
+    '[N, 2]'
+    """
+    report = Report()
+    if not isinstance(source, Source):
+        read = read_source(source, report, limits)
+        source = read or Source("", str(source))
+        if read is None:
+            return Checked(report, Program(source, Report()), {})
+    program = open_program(source, report, limits=limits, allow_extern=allow_extern)
+    if program is None:
+        return Checked(report, Program(Source("", source.path), Report()), {})
+    return Checked(report, program, check_program(program))
+
+
+def check_program(program: Program) -> dict[str, Graph]:
+    """Check all of an open program; the graphs of the models that need no arguments."""
+    graphs = _graphs(program)
+    for train in program.trains:
+        settings(program, train.model.id, graphs.get(train.model.id))
+    for graph in graphs.values():
+        lint_graph(program.session, graph)
+    if not program.report.has_errors:
+        lint_names(program.session, files={program.main.source.path})
+    return graphs
+
+
+def _graphs(program: Program) -> dict[str, Graph]:
+    graphs: dict[str, Graph] = {}
+    for name in program.models:
+        if program.required(name):
+            program.check_block(name)
+            continue
+        graph = program.graph(name)
+        if graph is not None:
+            graphs[name] = graph
+    for name in program.blocks:
+        program.check_block(name)
+    return graphs
+
+
+def graph(
+    program: Program, name: str, arguments: Mapping[str, Any] | None = None, sizes: Mapping[str, int] | None = None
+) -> Graph | None:
+    """The graph of one model with its arguments; None, with diagnostics in the program's report, where it has errors."""
+    return program.graph(name, arguments, sizes)
+
+
+def settings(program: Program, name: str, graph: Graph | None) -> dict[str, Setting] | None:
+    """The `train` block of a model as plain data, or None where it has none; its form is checked here, its recipe by
+    `netdsl.train.recipe`, which knows the keys."""
+    train = next((t for t in program.trains if t.model.id == name), None)
+    if train is None:
+        return None
+    if name not in program.models:
+        program.report.error("E0601", f"`train {name}`: the file has no model `{name}`", train.model.span)
+        return None
+    found = Recipes(program.session, program.main.scope.child(), None).settings(train)
+    if graph is not None:
+        _activation_before_loss(program, graph, found)
+    return found
+
+
+# The activations that a loss applies itself: (loss, operation before it, what to do).
+_APPLIED_TWICE = {
+    ("CrossEntropyLoss", "softmax"): "`CrossEntropyLoss` applies softmax itself: output the scores",
+    ("CrossEntropyLoss", "logsoftmax"): "`CrossEntropyLoss` applies log-softmax itself: output the scores",
+    ("CrossEntropyLoss", "sigmoid"): "`CrossEntropyLoss` takes scores: leave the sigmoid out",
+    ("BCEWithLogitsLoss", "sigmoid"): "`BCEWithLogitsLoss` applies the sigmoid itself: use `BCELoss`, or leave it out",
+    ("NLLLoss", "softmax"): "`NLLLoss` takes log-probabilities: use `LogSoftmax`, or `CrossEntropyLoss` on the scores",
+}
+
+
+def _activation_before_loss(program: Program, graph: Graph, found: Mapping[str, Setting]) -> None:
+    loss = getattr(found["loss"].value, "name", None) if "loss" in found else None
+    for kind, node in activations_before(graph):
+        advice = _APPLIED_TWICE.get((loss or "", kind.lower().replace("_", "")))
+        if advice is not None and node.span is not None:
+            span = found["loss"].span
+            program.session.error(
+                "E0610", f"`{kind}` before `{loss}`", node.span, "the model ends with it",
+                also=[Label(span, "the loss is chosen here")] if span else [], help=advice,
+            )
+

@@ -1,0 +1,1 @@
+"""Tree to graph: names resolved, static values computed, blocks instantiated, shapes inferred, all in one walk."""

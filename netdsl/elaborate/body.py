@@ -1,0 +1,189 @@
+"""`Body`: one graph under construction. It hands out value numbers and labels, and becomes a frozen `Graph` at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from netdsl.elaborate.session import Session
+from netdsl.elaborate.values import TensorValue
+from netdsl.ir.dims import Dim
+from netdsl.ir.graph import (
+    Buffer,
+    Graph,
+    InitRule,
+    Initialiser,
+    Input,
+    Literal,
+    Node,
+    Operand,
+    Operation,
+    Output,
+    Parameter,
+)
+from netdsl.ir.types import Tensor, Type
+from netdsl.source import Span
+
+
+@dataclass(slots=True)
+class Placed:
+    """What a label names: the stage that made it, the operation or graph, and the place."""
+
+    stage: Any
+    op: Operation | Graph
+    span: Span
+
+
+@dataclass
+class Body:
+    """`sizes` gives the meaning of this body's own symbols in the root model's; empty at the root."""
+
+    session: Session
+    kind: str
+    name: str
+    sizes: Mapping[str, Dim] = field(default_factory=dict)
+    outer: Body | None = None  # of a labelled list: the body it stands in
+    inputs: list[Input] = field(default_factory=list)
+    parameters: list[Parameter] = field(default_factory=list)
+    buffers: list[Buffer] = field(default_factory=list)
+    nodes: list[Node] = field(default_factory=list)
+    outputs: list[Output] = field(default_factory=list)
+    inits: list[InitRule] = field(default_factory=list)
+    labels: dict[str, Placed] = field(default_factory=dict)
+    adopted: dict[int, TensorValue] = field(default_factory=dict)  # outer value -> the input it became
+    total: int = 0  # nodes, counting those inside blocks
+    next_value: int = 0
+    buffer_sources: dict[int, int] = field(default_factory=dict)  # a buffer's value -> the value it was made from
+    prefixes: set[str] = field(default_factory=set)  # "layers" and "layers.0" for a label "layers.0.conv"
+    broken: bool = False  # an error keeps some of its outputs from being known
+    value_names: dict[int, str] = field(default_factory=dict)  # what statements call the values
+    _input_values: list[int] = field(default_factory=list)
+    _counters: dict[str, int] = field(default_factory=dict)
+
+    # -- values
+
+    def new_value(self) -> int:
+        self.next_value += 1
+        return self.next_value - 1
+
+    def add_input(self, name: str, type: Type, span: Span) -> TensorValue:
+        """An input; its number is provisional, as all are until `finish`."""
+        number = self.new_value()
+        self.inputs.append(Input(name, type, span))
+        self._input_values.append(number)
+        return TensorValue(self, number, type, span, name)
+
+    def add_parameter(self, name: str, type: Tensor, init: Initialiser, span: Span) -> TensorValue:
+        number = self.new_value()
+        self.parameters.append(Parameter(name, number, type, init, span))
+        return TensorValue(self, number, type, span, name)
+
+    def add_buffer(self, name: str, type: Tensor, make: Graph, saved: bool, span: Span) -> TensorValue:
+        number = self.new_value()
+        self.buffers.append(Buffer(name, number, type, make, saved, span))
+        return TensorValue(self, number, type, span, name)
+
+    def adopt(self, value: TensorValue) -> TensorValue | None:
+        """`value` as one of this body's: a labelled list takes tensors of the body around it as further inputs."""
+        if value.body is self:
+            return value
+        if self.outer is None:
+            return None
+        outer = self.outer.adopt(value)
+        if outer is None:
+            return None
+        if outer.number not in self.adopted:
+            self.adopted[outer.number] = self.add_input(f"x{len(self.inputs)}", outer.type, value.origin)
+        return self.adopted[outer.number]
+
+    # -- labels
+
+    def set_label(self, label: str, placed: Placed) -> None:
+        self.labels[label] = placed
+        while "." in label:
+            label = label.rpartition(".")[0]
+            self.prefixes.add(label)
+
+    def clash(self, label: str) -> Placed | None:
+        """The layer that has this label, or one that contains it or that it contains, as `layers` and `layers.0` do."""
+        if label in self.labels:
+            return self.labels[label]
+        if label in self.prefixes:
+            return next(placed for other, placed in self.labels.items() if other.startswith(label + "."))
+        while "." in label:
+            label = label.rpartition(".")[0]
+            if label in self.labels:
+                return self.labels[label]
+        return None
+
+    # -- nodes
+
+    def add_node(
+        self,
+        op: Operation | Graph,
+        operands: tuple[Operand, ...],
+        types: tuple[Type, ...],
+        span: Span,
+        *,
+        label: str | None = None,
+        sizes: tuple[tuple[str, Dim], ...] = (),
+        size: int = 1,
+    ) -> tuple[TensorValue, ...]:
+        """Append a node (of `size` nodes, for a block) and return its results."""
+        self.total += size
+        if self.total > self.session.limits.nodes:
+            limit = f"{self.session.limits.nodes:,}"
+            self.session.stop("E0207", f"more than {limit} layers and operations", span, "`--max-nodes` raises the limit")
+        results = tuple(self.new_value() for _ in types)
+        self.nodes.append(Node(op, operands, results, types, label, sizes, (), span))
+        return tuple(TensorValue(self, n, t, span) for n, t in zip(results, types, strict=True))
+
+    def free_label(self, kind: str) -> str:
+        """The next name of an unlabelled layer with parameters: `conv2d_1`, `conv2d_2`."""
+        stem = "".join(c if c.isalnum() else "_" for c in kind.lower())
+        while True:
+            count = self._counters.get(stem, 0) + 1
+            self._counters[stem] = count
+            label = f"{stem}_{count}"
+            if label not in self.labels:
+                return label
+
+    def name_value(self, value: TensorValue, name: str) -> TensorValue:
+        """The same tensor under the name a statement gives it."""
+        return replace(value, name=name, origin=value.origin)
+
+    # -- the end
+
+    def finish(self, **fields: Any) -> Graph:
+        """The graph: values numbered in order (inputs, params, buffers, results), nodes as they stand."""
+        order = [*self._input_values]
+        order += [p.value for p in self.parameters] + [b.value for b in self.buffers]
+        order += [result for node in self.nodes for result in node.results]
+        number = {value: index for index, value in enumerate(order)}
+        nodes = tuple(
+            Node(
+                node.op,
+                tuple(o if isinstance(o, Literal) else number[o] for o in node.operands),
+                tuple(number[r] for r in node.results),
+                node.types,
+                node.label,
+                node.sizes,
+                tuple(self.value_names.get(r, "") for r in node.results)
+                if any(r in self.value_names for r in node.results)
+                else (),
+                node.span,
+            )
+            for node in self.nodes
+        )
+        return Graph(
+            kind=self.kind,
+            name=self.name,
+            inputs=tuple(self.inputs),
+            nodes=nodes,
+            outputs=tuple(replace(o, value=number[o.value]) for o in self.outputs),
+            parameters=tuple(replace(p, value=number[p.value]) for p in self.parameters),
+            buffers=tuple(replace(b, value=number[b.value]) for b in self.buffers),
+            inits=tuple(self.inits),
+            **fields,
+        )

@@ -1,0 +1,74 @@
+"""What the parts of the evaluator share. They build on each other: expressions, calls, flows, statements."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+
+from netdsl.diagnostics.suggest import did_you_mean
+from netdsl.elaborate.body import Body
+from netdsl.elaborate.scope import Scope
+from netdsl.elaborate.session import Session
+from netdsl.elaborate.static import StaticError
+from netdsl.elaborate.values import POISON
+from netdsl.source import Span
+from netdsl.syntax import tree
+
+# What people type out of habit, and what it is called here.
+HABITS: Final = {
+    "cat": "torch.cat is `concat` here",
+    "view": "reshaping is `reshape` here",
+    "nn": "the layers of torch.nn are built in: write `Conv2d`, not `nn.Conv2d`",
+    "F": "torch's functions are built in: write `relu(x)`, not `F.relu(x)`",
+    "torch": "torch's functions are built in: write `concat(x, y, dim = 1)`",
+    "self": "layers are made where they are placed, and a label names them: `x -> conv1: Conv2d(10, 5)`",
+    "Sequential": "a list is a sequence: `features: [Conv2d(10, 5), ReLU]`",
+    "ModuleList": 'repeat with `for`, and name with a label: `"layers.{i}": Block(d)`',
+    "add": "write `x + y`",
+    "true": "write `True`",
+    "false": "write `False`",
+    "none": "write `None`",
+    "null": "write `None`",
+    "print": "a spec computes shapes only; `netdsl summary` shows them",
+}
+
+
+class Context:
+    """A place in a program: the names in scope, and the body that layers go to (None in static code)."""
+
+    def __init__(self, session: Session, scope: Scope, body: Body | None) -> None:
+        self.session = session
+        self.scope = scope
+        self.body = body
+
+    def error(self, code: str, message: str, span: Span, label: str = "", **more: Any) -> Any:
+        """Report, and give the value that causes no further error."""
+        self.session.error(code, message, span, label, **more)
+        return POISON
+
+    def static_error(self, problem: StaticError, span: Span) -> Any:
+        return self.error(problem.code, problem.message, span, help=problem.help)
+
+    def unknown_name(self, name: str, span: Span, candidates: list[str], what: str = "name") -> Any:
+        helps = (HABITS[name],) if name in HABITS else did_you_mean(name, candidates)
+        return self.error("E0201", f"unknown {what} `{name}`", span, helps=helps)
+
+    # -- given by the later parts
+
+    def value(self, expr: tree.Expr) -> Any:
+        raise NotImplementedError
+
+    def stage(self, expr: tree.Expr) -> Any:
+        raise NotImplementedError
+
+    def call(self, expr: tree.Call) -> Any:
+        raise NotImplementedError
+
+    def flow(self, expr: tree.Flow) -> Any:
+        raise NotImplementedError
+
+    def apply_operation(self, kind: str, operands: list[tuple[Any, Span]], span: Span) -> Any:
+        raise NotImplementedError
+
+
+

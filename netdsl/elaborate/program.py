@@ -1,0 +1,327 @@
+"""Files: reading, imports, and the declarations that make a program. A `Program` gives the graph of any of its models."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from netdsl.diagnostics import Label, Report
+from netdsl.diagnostics.suggest import did_you_mean
+from netdsl.elaborate import static
+from netdsl.elaborate.blocks import Evaluator
+from netdsl.elaborate.body import Body
+from netdsl.elaborate.budgets import check_expectations
+from netdsl.elaborate.calls import bind_parameters
+from netdsl.elaborate.naming import check_state
+from netdsl.elaborate.scope import Scope
+from netdsl.elaborate.session import LimitReached, Limits, Session
+from netdsl.elaborate.values import POISON, Argument, Builtin, Declared, Function, Identity
+from netdsl.ir.graph import Graph
+from netdsl.ir.types import DTYPES
+from netdsl.ops import registry
+from netdsl.source import Source
+from netdsl.syntax import parse, tree
+
+# Evaluating a program nests Python calls about fifteen deep a block: 256 blocks need room, and cost no C stack.
+RECURSION = 20_000
+
+
+@contextmanager
+def deep() -> Iterator[None]:
+    """Room for the nesting that the limits of the language allow."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, RECURSION))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
+
+
+@dataclass
+class Module:
+    """One file: its tree, and a scope with its declarations, in which `const`s and `fn`s are looked up."""
+
+    source: Source
+    file: tree.File
+    scope: Scope
+    exports: dict[str, Any] = field(default_factory=dict)  # name -> declaration, imports left out
+    complete: bool = False
+    broken: bool = False  # it has syntax errors, so a name may be missing for that reason
+
+
+class Program:
+    """A file with what it imports. `read(path)` gives the text of an import, or None where there is no such file."""
+
+    def __init__(
+        self,
+        source: Source,
+        report: Report,
+        *,
+        limits: Limits | None = None,
+        read: Callable[[str, Source], Source | None] | None = None,
+        allow_extern: bool = False,
+    ) -> None:
+        self.session = Session(report, limits or Limits(), allow_extern=allow_extern)
+        self.report = report
+        self._read = read or (lambda path, source: None)
+        self._modules: dict[str, Module] = {}
+        self._builtins = _builtins(self.session)
+        self._identities = 0
+        self.main = self._load(source)
+
+    # -- what there is
+
+    @property
+    def models(self) -> dict[str, tree.GraphDecl]:
+        return self._declared("model")
+
+    @property
+    def blocks(self) -> dict[str, tree.GraphDecl]:
+        return self._declared("block")
+
+    def _declared(self, kind: str) -> dict[str, tree.GraphDecl]:
+        found = self.main.exports.items()
+        return {name: d for name, d in found if isinstance(d, tree.GraphDecl) and d.kind == kind}
+
+    @property
+    def trains(self) -> list[tree.Train]:
+        return [d for d in self.main.file.declarations if isinstance(d, tree.Train)]
+
+    def required(self, name: str) -> list[str]:
+        """The parameters of a model that the caller must give."""
+        return [p.name.id for p in self.models[name].parameters if p.default is None]
+
+    # -- graphs
+
+    def graph(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        sizes: Mapping[str, int] | None = None,
+        *,
+        report: Report | None = None,
+    ) -> Graph | None:
+        """The graph of a model with these arguments, free dimensions fixed by `sizes`; None where there are errors.
+
+        Problems go to `report`, or to the program's own. Raises KeyError for a name that is no model of the file.
+        """
+        self.session.report = report if report is not None else self.report
+        if report is not None:
+            self.session.instances.clear()  # a block that had errors must report them again
+        binding = self.main.scope.find(name)
+        if name not in self.models or binding is None:
+            raise KeyError(name)
+        given = {key: Argument(key, value, self.models[name].name.span) for key, value in (arguments or {}).items()}
+        try:
+            with deep():
+                return self._model(binding.value, list(given.values()), dict(sizes or {}))
+        except LimitReached:
+            return None
+        finally:
+            self.session.report = self.report
+
+    def _model(self, declared: Declared, arguments: list[Argument], sizes: dict[str, int]) -> Graph | None:
+        evaluator = Evaluator(self.session, declared.scope, None)
+        at = declared.decl.name.span
+        bound = bind_parameters(evaluator, declared.name, declared.decl.parameters, arguments, at)
+        if bound is None:
+            return None
+        with evaluator.entered(declared, bound, None, None) as entered:
+            if not entered:
+                return None
+            if isinstance(declared.decl, tree.GraphDecl) and declared.decl.value is not None:
+                target = evaluator.variant(declared, bound)
+                graph = None if target is None else self._model(target[0], list(target[1]), sizes)
+                return None if graph is None else _renamed(graph, declared)
+            return self._root(declared, bound, sizes)
+
+    def _root(self, declared: Declared, bound: Mapping[str, Argument], sizes: dict[str, int]) -> Graph | None:
+        body = Body(self.session, "model", declared.name)
+        runner = Evaluator(self.session, Scope(declared.scope, self.session.usage, root=True), body)
+        runner.sizes = sizes
+        with runner.assuming({}) as found:
+            values = {name: argument.value for name, argument in bound.items()}
+            arguments = runner.bind_arguments(declared.decl.parameters, values, bound)
+            graph = runner.finish(declared, arguments, None)
+            if graph is None:
+                return None
+            unknown = [name for name in sizes if name not in _input_names(declared)]
+            for name in unknown:
+                self.session.error(
+                    "E0215", f"`{declared.name}` has no free dimension `{name}`", declared.decl.name.span,
+                    helps=did_you_mean(name, _input_names(declared)),
+                )
+            graph = replace(graph, constraints=tuple(found.constraints))
+            check_state(self.session, graph)
+            check_expectations(runner, graph, declared)
+        return graph
+
+    def check_block(self, name: str) -> None:
+        """Check the body of a block that no model uses: names and arguments, with sizes unknown."""
+        binding = self.main.scope.find(name)
+        declared = binding.value if binding is not None else None
+        if not isinstance(declared, Declared):
+            return
+        evaluator = Evaluator(self.session, declared.scope, None)
+        try:
+            with deep(), evaluator.entered(declared, {}, None, None) as entered:
+                if entered:
+                    self._check_unknown(declared)
+        except LimitReached:
+            return
+
+    def _check_unknown(self, declared: Declared) -> None:
+        body = Body(self.session, "block", declared.name)
+        runner = Evaluator(self.session, Scope(declared.scope, self.session.usage, root=True), body)
+        runner.bind_arguments(declared.decl.parameters, {}, {})
+        if isinstance(declared.decl, tree.GraphDecl) and declared.decl.value is not None:
+            runner.value(declared.decl.value)
+            return
+        runner.operands = [POISON] * len(declared.decl.body)
+        runner.expectations = []
+        runner.run(declared.decl.body)
+        if not any(True for _ in _outputs(declared.decl.body)):
+            self.session.error("E0501", f"`{declared.name}` has no output", declared.decl.name.span, help="end it with `output ...`")
+
+    # -- files and declarations
+
+    def _load(self, source: Source) -> Module:
+        before = len(self.report.errors)
+        file = parse(source, self.report)
+        broken = len(self.report.errors) > before
+        scope = Scope(self._builtins, self.session.usage, root=True)
+        module = Module(source, file, scope, broken=broken)
+        self._modules[source.path] = module
+        if len(self._modules) > self.session.limits.files:
+            self.session.stop("E0207", f"more than {self.session.limits.files} files", file.span)
+        for declaration in file.declarations:
+            if isinstance(declaration, tree.Import):
+                self._import(module, declaration)
+        for declaration in file.declarations:
+            self._declare(module, declaration)
+        module.complete = True
+        return module
+
+    def _declare(self, module: Module, declaration: tree.Declaration) -> None:
+        if isinstance(declaration, tree.Import | tree.Train):
+            return
+        name = declaration.name
+        earlier = module.exports.get(name.id)
+        if earlier is not None and not isinstance(earlier, tree.Import | tree.Train):
+            self.report.error(
+                "E0210", f"`{name.id}` is declared twice", name.span, also=[Label(earlier.name.span, "first declared here")]
+            )
+            return
+        if name.id in module.scope.names:
+            first = module.scope.names[name.id].span
+            also = [Label(first, "imported here")] if first else []
+            self.report.error("E0210", f"`{name.id}` is declared and imported", name.span, also=also)
+            return
+        self._identities += 1
+        value = self._value(module, declaration)
+        module.exports[name.id] = declaration
+        module.scope.declare(name.id, value, name.span)
+
+    def _value(self, module: Module, declaration: Any) -> Any:
+        if isinstance(declaration, tree.Fn):
+            return Function(declaration, module.scope, self._identities)
+        if isinstance(declaration, tree.Const):
+            try:
+                with deep():
+                    return Evaluator(self.session, module.scope, None).static(declaration.value, "a `const`")
+            except LimitReached:
+                return POISON
+        return Declared(declaration, module.scope, self._identities)
+
+    def _import(self, module: Module, declaration: tree.Import) -> None:
+        imported = self._imported(module, declaration)
+        for name in declaration.names:
+            value: Any = POISON
+            if imported is not None:
+                if name.id in imported.exports:
+                    value = imported.scope.names[name.id].value
+                elif not imported.broken:
+                    self.report.error(
+                        "E0211",
+                        f"{imported.source.path} has no `{name.id}`",
+                        name.span,
+                        helps=did_you_mean(name.id, list(imported.exports)),
+                    )
+            if name.id in module.scope.names:
+                self.report.error("E0210", f"`{name.id}` is imported twice", name.span)
+                continue
+            module.scope.declare(name.id, value, name.span, "import")
+
+    def _imported(self, module: Module, declaration: tree.Import) -> Module | None:
+        path = "".join(part if isinstance(part, str) else "" for part in declaration.path.parts)
+        if any(not isinstance(part, str) for part in declaration.path.parts):
+            self.report.error("E0212", "the path of an import is a plain string", declaration.path.span)
+            return None
+        problem = _refused(path)
+        if problem:
+            self.report.error("E0212", problem, declaration.path.span, helps=["an import stays inside the project: `\"blocks.net\"`, `\"parts/blocks.net\"` or `\"std/resnet.net\"`"])
+            return None
+        source = self._read(path, module.source)
+        if source is None:
+            self.report.error("E0213", f"there is no file `{path}`", declaration.path.span, helps=["paths are relative to this file; `std/` is the library that comes with netdsl"])
+            return None
+        known = self._modules.get(source.path)
+        if known is not None and not known.complete:
+            self.report.error("E0214", f"`{path}` imports this file, directly or through others", declaration.path.span)
+            return None
+        return known or self._load(source)
+
+
+def _refused(path: str) -> str | None:
+    if not path:
+        return "an import without a path"
+    if "\\" in path or ":" in path or any(ord(c) < 32 for c in path):
+        return f"`{path}` is not a path of a project"
+    if Path(path).is_absolute():
+        return f"`{path}` is an absolute path"
+    return None
+
+
+def _outputs(body: Any) -> Iterator[tree.Output]:
+    for statement in body:
+        if isinstance(statement, tree.Output):
+            yield statement
+        elif isinstance(statement, tree.If):
+            for _, inner in statement.branches:
+                yield from _outputs(inner)
+            yield from _outputs(statement.otherwise or ())
+        elif isinstance(statement, tree.For):
+            yield from _outputs(statement.body)
+
+
+def _input_names(declared: Declared) -> list[str]:
+    names: list[str] = []
+    for statement in declared.decl.body:
+        if isinstance(statement, tree.Input) and statement.shape is not None:
+            names += [d.id for d in statement.shape.dims if isinstance(d, tree.Name)]
+            names += [f"{statement.name.id}_{i}" for i in range(len(statement.shape.dims))]
+    return names
+
+
+def _renamed(graph: Graph, declared: Declared) -> Graph:
+    decl = declared.decl
+    return replace(graph, name=declared.name, doc=decl.doc or graph.doc, span=decl.span)
+
+
+def _builtins(session: Session) -> Scope:
+    """The names that every file has: operations, static functions, dtypes, `identity`."""
+    scope = Scope(None, session.usage, root=True)
+    for name, cls in registry.items():
+        scope.declare(name, cls, None)
+    for name, function in static.BUILTINS.items():
+        scope.declare(name, Builtin(name, function, registry.get(name)), None)
+    for name in DTYPES:
+        if name not in static.BUILTINS:
+            scope.declare(name, name, None)
+    scope.declare("identity", Identity(), None)
+    return scope
+

@@ -1,0 +1,91 @@
+"""What one elaboration shares: the report, the limits, the use of names, and the instances made so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from netdsl.diagnostics import Fix, Label, Report
+from netdsl.elaborate.scope import Usage
+from netdsl.ir.decide import Assumptions
+from netdsl.source import Span
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What elaboration may cost. A spec is untrusted: beyond these it stops with an error, never a crash."""
+
+    nodes: int = 1_000_000
+    nesting: int = 256
+    files: int = 64
+    source: int = 1 << 20
+    steps: int = 2_000_000  # static statements and calls, so that loops without layers end too
+
+
+class LimitReached(Exception):
+    """Elaboration cannot go on; the diagnostic is already in the report."""
+
+
+@dataclass
+class Session:
+    report: Report
+    limits: Limits = field(default_factory=Limits)
+    usage: Usage = field(default_factory=Usage)
+    allow_extern: bool = False
+    instances: dict[Any, Any] = field(default_factory=dict)  # block, arguments and input types -> Instance
+    trail: list[Frame] = field(default_factory=list)  # the blocks being instantiated, outermost first
+    found: list[Assumptions] = field(default_factory=list)  # conditions on sizes, of each body being elaborated
+    steps: int = 0
+
+    def step(self, span: Span) -> None:
+        self.steps += 1
+        if self.steps > self.limits.steps:
+            self.stop("E0208", f"more than {self.limits.steps:,} steps of static computation", span)
+
+    def stop(self, code: str, message: str, span: Span, help: str | None = None) -> None:
+        self.report.error(code, message, span, helps=[help] if help else [])
+        raise LimitReached
+
+    def error(
+        self,
+        code: str,
+        message: str,
+        span: Span,
+        label: str = "",
+        *,
+        also: tuple[Label, ...] | list[Label] = (),
+        help: str | None = None,
+        helps: tuple[str, ...] = (),
+        notes: tuple[str, ...] = (),
+        fixes: tuple[Fix, ...] = (),
+    ) -> None:
+        """Report a problem, with the instance it was found in."""
+        self.report.error(
+            code,
+            message,
+            span,
+            label,
+            also=also,
+            notes=(*notes, *self.where()),
+            helps=(help, *helps) if help else helps,
+            fixes=fixes,
+        )
+
+    def where(self) -> tuple[str, ...]:
+        """`in BasicBlock(planes = 128), used at resnet.net:31:9 as `layer2.0``, for the innermost block."""
+        if not self.trail or self.trail[-1].used_at is None:
+            return ()
+        frame = self.trail[-1]
+        path = ".".join(f.label for f in self.trail if f.label)
+        named = f" as `{path}`" if path else ""
+        return (f"in {frame.title}, used at {frame.used_at}{named}",)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A block under instantiation: its name with its arguments, and the stage that asked for it."""
+
+    identity: int
+    title: str
+    used_at: Span | None
+    label: str | None

@@ -1,0 +1,385 @@
+"""Statements of a body, one method each. `if` and `for` are unrolled here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from netdsl.diagnostics import Label
+from netdsl.elaborate.initial import Initial
+from netdsl.elaborate.shapes import Checked
+from netdsl.elaborate.slicing import slice_of
+from netdsl.elaborate.values import POISON, Results, TensorValue, in_words
+from netdsl.ir.graph import InitRule, Output
+from netdsl.ir.types import Tensor
+from netdsl.source import Span
+from netdsl.syntax import tree
+
+
+class Statements(Initial):
+    """Runs the statements of one body, in order."""
+
+    operands: list[Any] | None = None  # of a block: what flows in, as this body's types; None in a model
+    sizes: dict[str, int] = {}  # noqa: RUF012  (free dimensions fixed from outside; replaced, never changed)
+    returned: Any = None  # of an `fn`: what its `output` gave
+    expectations: list[tree.Expect]
+    in_function = False
+
+    def run(self, statements: Sequence[tree.Statement]) -> None:
+        for statement in statements:
+            self.session.step(statement.span)
+            _RUN[type(statement)](self, statement)
+
+    def _tensors_only(self, what: str, span: Span) -> bool:
+        """Whether this is the body of a model or block; a report where it is an `fn`'s."""
+        if self.body is not None and not self.in_function:
+            return True
+        self.error("E0514", f"`{what}` in an `fn`, which computes static values only", span)
+        return False
+
+    # -- inputs and outputs
+
+    def _input(self, statement: tree.Input) -> None:
+        if not self._tensors_only("input", statement.span):
+            return
+        value = self._model_input(statement) if self.operands is None else self._block_input(statement)
+        self.scope.declare(statement.name.id, value, statement.name.span, "input")
+
+    def _declare_input(self, name: tree.Name, type: Tensor) -> Any:
+        assert self.body is not None
+        if any(entry.name == name.id for entry in self.body.inputs):
+            return self.error("E0503", f"two inputs are called `{name.id}`", name.span)
+        return self.body.add_input(name.id, type, name.span)
+
+    def _model_input(self, statement: tree.Input) -> Any:
+        if statement.shape is None:
+            return self.error(
+                "E0415",
+                f"the input `{statement.name.id}` of a model has no shape",
+                statement.name.span,
+                help=f"declare it: `input {statement.name.id}: [N, 3, 224, 224]`",
+            )
+        type = self.free_shape(statement.name.id, statement.shape, self.sizes)
+        return POISON if type is None else self._declare_input(statement.name, type)
+
+    def _block_input(self, statement: tree.Input) -> Any:
+        assert self.operands is not None
+        if not self.operands:
+            return self._bind_unknown(statement)
+        operand = self.operands.pop(0)
+        if operand is POISON:
+            return self._bind_unknown(statement)
+        value = self._declare_input(statement.name, operand)
+        if statement.shape is not None:
+            self.annotate(statement.shape, Checked(statement.name.id, operand), code="E0416")
+            if statement.shape.dtype is None and not operand.is_float:
+                self.error(
+                    "E0405",
+                    f"`{statement.name.id}` is declared as float32, but it is {operand} here",
+                    statement.name.span,
+                    help=f"declare it: `input {statement.name.id}: {operand.dtype}{statement.shape.span.text}`",
+                )
+        return value
+
+    def _bind_unknown(self, statement: tree.Input) -> Any:
+        for written in statement.shape.dims if statement.shape else ():
+            if isinstance(written, tree.Name) and written.id != "_" and self.scope.find(written.id) is None:
+                self.scope.declare(written.id, POISON, written.span)
+        return POISON
+
+    def _output(self, statement: tree.Output) -> None:
+        if self.in_function:
+            self._return(statement)
+            return
+        value = self.value(statement.value)
+        training = self._when(statement.when, "training")
+        if value is POISON or self.body is None:
+            if self.body is not None:
+                self.body.broken = True
+            self._name_unknown(statement)
+            return
+        items = value if isinstance(value, tuple) else (value,)
+        if not items or not all(isinstance(item, TensorValue | Results) for item in items):
+            self.body.broken = True
+            self.error("E0502", f"an output is a tensor, found {in_words(value)}", statement.value.span)
+            return
+        if statement.name is not None and len(items) > 1:
+            self.body.broken = True
+            self.error("E0502", f"one name for {len(items)} outputs", statement.name.span)
+            return
+        for item in items:
+            self._add_output(statement, item.first if isinstance(item, Results) else item, training)
+
+    def _add_output(self, statement: tree.Output, tensor: TensorValue, training: bool) -> None:
+        assert self.body is not None
+        owned = self.own(tensor, statement.value.span)
+        if owned is None:
+            return
+        name = statement.name.id if statement.name else None
+        if name is not None and any(o.name == name for o in self.body.outputs):
+            self.error("E0503", f"two outputs are called `{name}`", statement.name.span if statement.name else statement.span)
+            return
+        self.body.outputs.append(Output(owned.number, name, training, statement.value.span))
+        if statement.shape is not None and isinstance(owned.type, Tensor):
+            self.annotate(statement.shape, Checked(name or "the output", owned.type, statement.value.span))
+        if statement.name is not None:
+            self._bind_tensor(statement.name, owned, what="")
+
+    def _name_unknown(self, statement: tree.Output) -> None:
+        if statement.name is not None:
+            self.scope.assign(statement.name.id, POISON, statement.name.span, what="")
+
+    def _when(self, when: tree.Name | None, allowed: str) -> bool:
+        if when is None:
+            return False
+        if when.id != allowed:
+            self.error("E0515", f"unknown condition `when {when.id}`", when.span, help=f"only `when {allowed}` stands here")
+        return True
+
+    def _return(self, statement: tree.Output) -> None:
+        if statement.name is not None or statement.shape is not None or statement.when is not None:
+            self.error("E0514", "the `output` of an `fn` is a single value without a name", statement.span)
+        if self.returned is not None:
+            self.error("E0503", "a second `output` in an `fn`", statement.span)
+            return
+        self.returned = (self.static(statement.value, "the output of an `fn`"),)
+
+    # -- names
+
+    def _bind(self, statement: tree.Bind) -> None:
+        value = self.value(statement.value)
+        if len(statement.targets) > 1:
+            self._unpack(statement, value)
+            return
+        target = statement.targets[0]
+        if statement.shape is not None:
+            value = self._annotated(statement, target, value)
+        tensor = value if isinstance(value, TensorValue) else None
+        if tensor is not None:
+            self._bind_tensor(target, tensor)
+            return
+        self._note_names(target.id, value)
+        self.scope.assign(target.id, value, target.span, _what(target))
+
+    def _bind_tensor(self, target: tree.Name, tensor: TensorValue, what: str = "name") -> None:
+        named = TensorValue(tensor.body, tensor.number, tensor.type, target.span, target.id)
+        tensor.body.value_names.setdefault(tensor.number, target.id)
+        self.scope.assign(target.id, named, target.span, what and _what(target))
+
+    def _note_names(self, name: str, value: Any) -> None:
+        if isinstance(value, Results):
+            value.first.body.value_names.setdefault(value.first.number, name)
+
+    def _annotated(self, statement: tree.Bind, target: tree.Name, value: Any) -> Any:
+        assert statement.shape is not None
+        tensor = value.first if isinstance(value, Results) else value
+        if isinstance(tensor, TensorValue) and isinstance(tensor.type, Tensor):
+            self.annotate(statement.shape, Checked(target.id, tensor.type, statement.value.span))
+        elif value is not POISON:
+            self.error("E0408", f"a shape is declared for `{target.id}`, which is {in_words(value)}", statement.shape.span)
+        else:
+            for written in statement.shape.dims:
+                if isinstance(written, tree.Name) and written.id != "_" and self.scope.find(written.id) is None:
+                    self.scope.assign(written.id, POISON, written.span, what="")
+        return tensor
+
+    def _unpack(self, statement: tree.Bind, value: Any) -> None:
+        targets = statement.targets
+        items: Sequence[Any] = value.tensors if isinstance(value, Results) else value if isinstance(value, tuple) else ()
+        if value is POISON:
+            items = [POISON] * len(targets)
+        elif len(items) != len(targets):
+            found = f"{len(items)} values" if items else in_words(value)
+            self.error(
+                "E0311",
+                f"{len(targets)} names for {found}",
+                targets[0].span.to(targets[-1].span),
+                also=[Label(statement.value.span, f"this gives {found}")],
+            )
+            items = [POISON] * len(targets)
+        for target, item in zip(targets, items, strict=True):
+            if isinstance(item, TensorValue):
+                self._bind_tensor(target, item)
+            else:
+                self.scope.assign(target.id, item, target.span, _what(target))
+
+    # -- parameters and buffers
+
+    def _param(self, statement: tree.Param) -> None:
+        if not self._tensors_only("param", statement.span):
+            return
+        assert self.body is not None
+        name = statement.name.id
+        init = self.initialiser(statement.value)
+        shape = self.fixed_shape(name, statement.shape)
+        dtype = self.dtype_of(statement.shape)
+        value: Any = POISON
+        if self._free_name(statement.name) and init is not POISON and shape is not None and dtype is not POISON:
+            value = self.body.add_parameter(name, Tensor(shape, dtype), init, statement.name.span)
+        self.scope.declare(name, value, statement.name.span, "param")
+
+    def _free_name(self, name: tree.Name) -> bool:
+        assert self.body is not None
+        taken = [*(p.name for p in self.body.parameters), *(b.name for b in self.body.buffers)]
+        if name.id not in taken and name.id not in self.body.labels:
+            return True
+        self.error("E0504", f"`{name.id}` names two things in the `state_dict` of this body", name.span)
+        return False
+
+    def _buffer(self, statement: tree.Buffer) -> None:
+        if not self._tensors_only("buffer", statement.span):
+            return
+        unsaved = self._when(statement.when, "unsaved")
+        value = self._buffer_value(statement, saved=not unsaved)
+        self.scope.declare(statement.name.id, value, statement.name.span, "buffer")
+
+    def _buffer_value(self, statement: tree.Buffer, *, saved: bool) -> Any:
+        assert self.body is not None
+        name = statement.name.id
+        value = self.value(statement.value)
+        shape = self.fixed_shape(name, statement.shape)
+        dtype = self.dtype_of(statement.shape)
+        tensor = value.first if isinstance(value, Results) else value
+        if not self._free_name(statement.name) or value is POISON or shape is None or dtype is POISON:
+            return POISON
+        if not isinstance(tensor, TensorValue):
+            return self.error(
+                "E0510",
+                f"the buffer `{name}` is {in_words(value)}, not a tensor",
+                statement.value.span,
+                help="make a tensor: `zeros`, `ones`, `full`, `arange`, …",
+            )
+        self.annotate(statement.shape, Checked(name, tensor.type, statement.value.span))  # type: ignore[arg-type]
+        if tensor.type != Tensor(shape, dtype):
+            return POISON
+        make = slice_of(self.body, tensor, name)
+        if make is None:
+            return self.error(
+                "E0510",
+                f"the buffer `{name}` depends on an input or a parameter",
+                statement.value.span,
+                help="a buffer is computed once, when the model is built: from static values and `arange`, `zeros`, …",
+            )
+        buffer = self.body.add_buffer(name, Tensor(shape, dtype), make, saved, statement.name.span)
+        self.body.buffer_sources[buffer.number] = tensor.number
+        return buffer
+
+    def _init(self, statement: tree.Init) -> None:
+        if not self._tensors_only("init", statement.span):
+            return
+        assert self.body is not None
+        init = self.initialiser(statement.value)
+        if init is POISON:
+            return
+        place = statement.pattern[0].span.to(statement.pattern[-1].span)
+        self.body.inits.append(InitRule(tuple(part.id for part in statement.pattern), init, place))
+
+    # -- checks
+
+    def _assert(self, statement: tree.Assert) -> None:
+        truth = self.condition(statement.condition)
+        message = self.value(statement.message) if statement.message is not None else None
+        if truth is False and message is not POISON:
+            self.error("E0312", f"assertion failed: {message}" if message else "assertion failed", statement.condition.span)
+
+    def _expect(self, statement: tree.Expect) -> None:
+        if not self._tensors_only("expect", statement.span):
+            return
+        assert self.body is not None
+        if self.body.kind != "model" or self.operands is not None:
+            if self.body.kind != "model":
+                self.error("E0513", "`expect` in a block", statement.span, help="only a model has a budget; in a block, use `assert`")
+            return
+        if statement.shape is None:
+            self.expectations.append(statement)
+            return
+        value = self.value(statement.condition)
+        tensor = value.first if isinstance(value, Results) else value
+        if isinstance(tensor, TensorValue) and isinstance(tensor.type, Tensor):
+            checked = Checked(statement.condition.span.text, tensor.type, statement.condition.span)
+            self.annotate(statement.shape, checked, code="E0417")
+        elif value is not POISON:
+            self.error("E0513", f"a shape is expected of {in_words(value)}", statement.condition.span)
+
+    # -- control
+
+    def _if(self, statement: tree.If) -> None:
+        for condition, body in statement.branches:
+            truth = self.condition(condition)
+            if truth is True:
+                self._inner(body)
+                return
+            if truth is POISON:
+                self._either(statement)
+                return
+        if statement.otherwise is not None:
+            self._inner(statement.otherwise)
+
+    def _inner(self, body: Sequence[tree.Statement]) -> None:
+        outer, self.scope = self.scope, self.scope.child()
+        try:
+            self.run(body)
+        finally:
+            self.scope = outer
+
+    def _either(self, statement: tree.If) -> None:
+        """The condition is not known: no branch runs, and what they would bind is not known either."""
+        bodies = [body for _, body in statement.branches] + [statement.otherwise or ()]
+        self._unknown_after(bodies)
+
+    def _unknown_after(self, bodies: Sequence[Sequence[tree.Statement]]) -> None:
+        for body in bodies:
+            for name in assigned(body):
+                binding = self.scope.find(name.id)
+                if binding is not None:
+                    self.scope.assign(name.id, POISON, name.span, what="")
+        if self.body is not None:
+            self.body.broken = True
+
+    def _for(self, statement: tree.For) -> None:
+        values = self.iterate(statement.iterable, statement.span)
+        if values is POISON:
+            self._unknown_after([statement.body])
+            return
+        outer = self.scope
+        for value in values:
+            self.session.step(statement.span)
+            self.scope = outer.child()
+            try:
+                self.bind_names(statement.names, value, statement.iterable.span)
+                self.run(statement.body)
+            finally:
+                self.scope = outer
+
+
+def assigned(body: Sequence[tree.Statement]) -> list[tree.Name]:
+    """The names that statements bind, those of inner bodies included."""
+    names: list[tree.Name] = []
+    for statement in body:
+        if isinstance(statement, tree.Bind):
+            names += statement.targets
+        elif isinstance(statement, tree.If):
+            for inner in [b for _, b in statement.branches] + [statement.otherwise or ()]:
+                names += assigned(inner)
+        elif isinstance(statement, tree.For):
+            names += assigned(statement.body)
+    return names
+
+
+def _what(target: tree.Name) -> str:
+    return "" if target.id.startswith("_") else "name"
+
+
+_RUN: Final[dict[type, Callable[[Any, Any], None]]] = {
+    tree.Input: Statements._input,
+    tree.Output: Statements._output,
+    tree.Bind: Statements._bind,
+    tree.Param: Statements._param,
+    tree.Buffer: Statements._buffer,
+    tree.Init: Statements._init,
+    tree.Assert: Statements._assert,
+    tree.Expect: Statements._expect,
+    tree.If: Statements._if,
+    tree.For: Statements._for,
+}
+

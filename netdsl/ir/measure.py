@@ -1,0 +1,46 @@
+"""What a graph costs: its learned parameters, and multiply-adds as a polynomial in the free dimensions."""
+
+from __future__ import annotations
+
+from math import prod
+
+from netdsl.ir.dims import Dim, substitute
+from netdsl.ir.graph import Graph
+
+
+def parameter_count(graph: Graph) -> int:
+    """The number of learned numbers; a layer used twice counts once."""
+    return sum(prod(state.shape) for _, state in graph.state() if state.learned)
+
+
+def multiply_adds(graph: Graph, known: dict[int, Dim] | None = None) -> Dim:
+    """The multiply-adds of one run in evaluation mode, in the graph's own symbols."""
+    known = {} if known is None else known
+    total: Dim = 0
+    live = live_values(graph)
+    for node in graph.nodes:
+        if not live.intersection(node.results):
+            continue
+        if isinstance(node.op, Graph):
+            if id(node.op) not in known:
+                known[id(node.op)] = multiply_adds(node.op, known)
+            inner = known[id(node.op)]
+            total = total + (substitute(inner, dict(node.sizes)) if node.sizes else inner)
+        else:
+            total = total + node.op.multiply_adds(*graph.operand_types(node))
+    return total
+
+
+def live_values(graph: Graph, *, training: bool = False) -> set[int]:
+    """The values that the outputs need; those of `when training` outputs too, with `training`."""
+    pending = [o.value for o in graph.outputs if training or not o.when_training]
+    live: set[int] = set()
+    while pending:
+        value = pending.pop()
+        if value in live:
+            continue
+        live.add(value)
+        node = graph.producers.get(value)
+        if node is not None:
+            pending += [o for o in node.operands if isinstance(o, int)]
+    return live

@@ -1,0 +1,258 @@
+"""Runs the tables over tokens: which newlines and keywords count, the building of nodes, and going on after a mistake.
+
+Lark's own driver would serve, but for three things: its start-up (40 ms to import), recovery that neither parses twice
+nor loses the statements before a mistake, and single-symbol reductions, which this one makes in one step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from netdsl.diagnostics.model import Report
+from netdsl.source import Source, Span
+from netdsl.syntax.build import Builder
+from netdsl.syntax.problems import slip, too_deep, unexpected
+from netdsl.syntax.recovery import resume
+from netdsl.syntax.scene import Scene, scene_of
+from netdsl.syntax.tables import Rule, tables
+from netdsl.syntax.tokens import END, NEWLINE, SLIPS, Token, scan
+from netdsl.syntax.tree import Declaration, Expr
+
+MAX_NESTING = 256
+MAX_PROBLEMS = 50
+_NESTING_IN_STRING = 32
+_RESERVED = frozenset({"IF", "ELSE", "FOR", "IN", "AND", "OR", "NOT", "TRUE", "FALSE", "NONE"})
+# After these a line goes on; after the last three there is nothing to end.
+_CONTINUED = frozenset(
+    "PLUS MINUS STAR SLASH FLOOR PERCENT AT POWER LT GT LE GE EQ NE AND OR NOT IN COMMA ARROW".split()
+) | {NEWLINE, "LBRACE", ""}
+_NAMED = frozenset({"EQUAL", "COMMA", "COLON"})
+_MEANT = {"&&": "AND", "||": "OR", "→": "ARROW", "|>": "ARROW", "×": "STAR", "−": "MINUS"}
+_OPENERS = {"LPAR": "RPAR", "LSQB": "RSQB", "LBRACE": "RBRACE"}
+_CLOSERS = frozenset(_OPENERS.values())
+
+
+class Part(NamedTuple):
+    """What one grammar symbol became, the text it covers and how deep it nests."""
+
+    value: Any
+    start: int
+    end: int
+    height: int
+
+
+class Bracket(NamedTuple):
+    """An open bracket; in `( )` and `[ ]`, and in braces within them, newlines are free."""
+
+    token: Token
+    is_free: bool
+
+
+class Machine:
+    """One run over one list of tokens."""
+
+    def __init__(self, source: Source, report: Report, tokens: list[Token], builder: Builder, start: str) -> None:
+        self.source = source
+        self.max_nesting = MAX_NESTING if start == "file" else _NESTING_IN_STRING
+        self.report = report
+        self.tokens = tokens
+        self.tables = tables()
+        first, self.last_state = self.tables.starts[start]
+        self.states = [first]
+        self.parts: list[Part] = []
+        self.brackets: list[Bracket] = []
+        self.index = 0
+        self.previous = ""  # the kind of the last token that counted
+        self.muted = False  # until the statement ends, as what is wrong with it has been said
+        self.resumed = 0  # the number of the token at which the last recovery went on
+        self.recoveries = 0
+        self.methods = [getattr(builder, rule.action) if rule.action else None for rule in self.tables.rules]
+
+    def run(self) -> Any:
+        """The value of the start rule, or None where there is no going on."""
+        actions, gotos, rules = self.tables.actions, self.tables.gotos, self.tables.rules
+        states, parts = self.states, self.parts
+        token: Token | None = self.next_token()
+        while token is not None:
+            action = actions[states[-1]].get(token.kind, 0)
+            if action > 0:
+                states.append(action - 1)
+                parts.append(Part(token, token.start, token.end, 0))
+                self.note_shift(token)
+                token = self.next_token()
+            elif action == 0:
+                token = self.recover()
+            elif (rule := rules[-action - 1]).is_unit:
+                states[-1] = gotos[states[-2]][rule.origin]
+            elif self.reduce(rule) > self.max_nesting:
+                token = self.leave(parts[-1])
+            elif token.kind == END and states[-1] == self.last_state:
+                return parts[-1].value
+        return None
+
+    def note_shift(self, token: Token) -> None:
+        kind = self.previous = token.kind
+        if kind == NEWLINE:
+            self.muted = False
+        elif kind in _OPENERS:
+            is_free = kind != "LBRACE" or (bool(self.brackets) and self.brackets[-1].is_free)
+            self.brackets.append(Bracket(token, is_free))
+            self.muted = self.muted and is_free
+        elif kind in _CLOSERS:
+            self.brackets.pop()
+
+    def reduce(self, rule: Rule) -> int:
+        """Replace the right side of a rule by its value and return how deep that nests."""
+        states, parts = self.states, self.parts
+        size = rule.size
+        taken = parts[len(parts) - size :]
+        del parts[len(parts) - size :], states[len(states) - size :]
+        values = _values(rule, taken)
+        start, end = (taken[0].start, taken[-1].end) if taken else (0, 0)
+        height = max([part.height for part in taken], default=0)
+        if rule.action is None:
+            value: Any = values
+        elif rule.collapses and len(values) == 1:
+            value = values[0]
+        else:
+            value = self.methods[rule.number](Span(self.source, start, end), *values)
+            height += type(value) is not tuple
+        states.append(self.tables.gotos[states[-1]][rule.origin])
+        parts.append(Part(value, start, end, height))
+        return height
+
+    def next_token(self) -> Token:
+        """The next token that counts, a word as the keyword that can stand here."""
+        while True:
+            token: Token | None = self.tokens[self.index]
+            self.index += 1
+            kind = token.kind
+            if kind == "NAME":
+                word = self.tables.words.get(token.text)
+                if word is None:
+                    return token
+                if word in _RESERVED or self._is_keyword(word):
+                    return Token(word, token.text, token.start, token.end)
+                return token
+            if kind in SLIPS:
+                if (token := self.repaired(token)) is None:
+                    continue
+                kind = token.kind
+            if kind != NEWLINE:
+                return token
+            if self.brackets and self.brackets[-1].is_free:
+                continue
+            if self.previous not in _CONTINUED and self.tokens[self.index].kind != "ARROW":
+                return token
+
+    def _is_keyword(self, word: str) -> bool:
+        row = self.tables.actions[self.states[-1]]
+        return word in row and not ("NAME" in row and self.tokens[self.index].kind in _NAMED)
+
+    def acceptable(self) -> frozenset[str]:
+        """The terminals that could come next."""
+        return frozenset(kind for kind in self.tables.actions[self.states[-1]] if self._could_take(kind))
+
+    def _could_take(self, kind: str) -> bool:
+        """Whether reductions on this terminal end in a shift of it (or, for an end, in the start rule)."""
+        states = self.states.copy()
+        while (action := self.tables.actions[states[-1]].get(kind, 0)) < 0:
+            rule = self.tables.rules[-action - 1]
+            del states[len(states) - rule.size :]
+            states.append(self.tables.gotos[states[-1]][rule.origin])
+            if kind == END and states[-1] == self.last_state:
+                return True
+        return action > 0
+
+    # ------------------------------------------------------------------------------------------------ mistakes
+
+    def recover(self) -> Token | None:
+        """Report that the grammar cannot take a token, and go on behind the statement it is in."""
+        self.settle()
+        scene = scene_of(self)
+        if not self.muted:
+            self.report.add(unexpected(scene))
+        return self.go_on(scene)
+
+    def settle(self) -> None:
+        """Count in the statement before a newline, which waits for a token that can follow it."""
+        while self.parts and isinstance(self.parts[-1].value, Token) and self.parts[-1].value.kind == NEWLINE:
+            self.reduce(self.tables.rules[-next(iter(self.tables.actions[self.states[-1]].values())) - 1])
+
+    def leave(self, part: Part) -> Token | None:
+        """Report that a construct nests too deep, and go on behind the statement it is in."""
+        self.report.add(too_deep(Span(self.source, part.start, part.end)))
+        return self.go_on(replace(scene_of(self), accepts=frozenset()))
+
+    def go_on(self, scene: Scene) -> Token | None:
+        """The token to continue with; None where a single expression was wanted, or enough has been said."""
+        self.muted = False
+        self.recoveries += 1
+        if not scene.home or len(self.report) > MAX_PROBLEMS or self.recoveries > len(self.tokens):
+            return None
+        return resume(self, scene)
+
+    def repaired(self, token: Token) -> Token | None:
+        """Report a token that is none of the language's and return what it was meant to be, if that is plain."""
+        if not self.muted:
+            self.report.add(slip(token, self.source))
+        self.muted = self.muted or token.kind == "OPEN_STRING"
+        if token.text == ";" and not (self.brackets and self.brackets[-1].is_free):
+            return Token(NEWLINE, token.text, token.start, token.end)
+        if token.text in _MEANT:
+            return Token(_MEANT[token.text], token.text, token.start, token.end)
+        if token.kind == "BAD_NUMBER":
+            return Token("NUMBER", "0", token.start, token.end)
+        if token.kind == "FOREIGN":
+            self.muted = True
+            return None
+        return Token("STRING", '""', token.start, token.end)
+
+
+def _values(rule: Rule, taken: list[Part]) -> list[Any]:
+    if rule.indices is not None:
+        return [taken[index].value for index in rule.indices]
+    values: list[Any] = []
+    for part in rule.parts:
+        if part is None:
+            values.append(None)
+        elif not part[1]:
+            values.append(taken[part[0]].value)
+        elif values:
+            values += taken[part[0]].value
+        else:  # a list that nobody else holds: adding to it keeps long lists linear
+            values = taken[part[0]].value
+    return values
+
+
+def parse_interpolation(source: Source, start: int, end: int, report: Report) -> Expr | None:
+    """The expression between two offsets, None where there is none."""
+    tokens, _ = scan(source.text, start, end)
+    return Machine(source, report, tokens, _builder(source, report), "interpolation").run()
+
+
+def parse_declarations(source: Source, report: Report) -> tuple[tuple[Declaration, ...], list[Token]]:
+    """The declarations of a file and the comments in it."""
+    tokens, comments = scan(source.text)
+    builder = _builder(source, report, _doc_lines(source, comments))
+    return Machine(source, report, tokens, builder, "file").run() or (), comments
+
+
+def _builder(source: Source, report: Report, docs: dict[int, str] | None = None) -> Builder:
+    def interpolate(start: int, end: int) -> Expr | None:
+        return parse_interpolation(source, start, end, report)
+
+    return Builder(source, report, interpolate, docs)
+
+
+def _doc_lines(source: Source, comments: list[Token]) -> dict[int, str]:
+    """The text of each `##` line by its number. A row of three or more marks is a heading, not a text."""
+    lines: dict[int, str] = {}
+    for comment in comments:
+        if not comment.text.startswith("##") or comment.text.startswith("###"):
+            continue
+        line, column = source.position(comment.start)
+        if not source.text[comment.start - column + 1 : comment.start].strip():
+            lines[line] = comment.text[2:].removeprefix(" ").rstrip()
+    return lines

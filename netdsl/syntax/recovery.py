@@ -1,0 +1,128 @@
+"""Going on after a mistake: the statement it is in is left out, everything before and after it is kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netdsl.syntax.scene import DECLARATION_WORDS, Scene, home_of
+from netdsl.syntax.tokens import END, NEWLINE, Token
+
+if TYPE_CHECKING:
+    from netdsl.syntax.machine import Machine
+
+_CLOSES = {"RPAR": "LPAR", "RSQB": "LSQB", "RBRACE": "LBRACE"}
+_WANTS_VALUE = frozenset("EQUAL COMMA LPAR LSQB LBRACE ARROW PLUS MINUS STAR SLASH IN AND OR NOT".split())
+
+
+def resume(machine: Machine, scene: Scene) -> Token:
+    """Take back the broken statement and return the token to go on with."""
+    ends_well = NEWLINE in scene.accepts and scene.token.kind != NEWLINE
+    lost = lost_declaration(scene)
+    if not ends_well or lost is not None:
+        _go_home(machine)
+    if lost is not None:
+        _close_bodies(machine, lost)
+    elif scene.token.kind == END and scene.is_in_body:
+        _close_bodies(machine, scene.index)
+    else:
+        machine.index = _next_start(scene)
+        if machine.tokens[machine.index].kind == "LBRACE":
+            _put_header(machine, scene.home)
+    machine.resumed = machine.index
+    if ends_well and lost is None:
+        end = scene.before.end
+        return Token(NEWLINE, "", end, end)
+    machine.previous = NEWLINE
+    return machine.next_token()
+
+
+def lost_declaration(scene: Scene) -> int | None:
+    """The number of the token at which a declaration begins inside a body, as it does where a `}` is missing."""
+    if not scene.is_in_body:
+        return None
+    index = scene.first
+    if scene.index - index > 1 or scene.tokens[index].text not in DECLARATION_WORDS:
+        return None
+    return index if scene.tokens[index + 1].kind in ("NAME", "STRING") else None
+
+
+def _close_bodies(machine: Machine, index: int) -> None:
+    """Close every open body in front of a token, to go on there."""
+    place = machine.tokens[index].start
+    closers = [Token("RBRACE", "", place, place)] * len(machine.brackets)
+    machine.tokens[index:index] = [*closers, Token(NEWLINE, "", place, place)]
+    machine.index = index
+
+
+def _go_home(machine: Machine) -> None:
+    depth, _ = home_of(machine)
+    del machine.states[depth + 1 :], machine.parts[depth:]
+    done = machine.parts[-1].end if machine.parts else 0
+    while machine.brackets and machine.brackets[-1].token.start >= done:
+        machine.brackets.pop()
+
+
+def _put_header(machine: Machine, home: str) -> None:
+    """Stand in for the broken header of a body, so that the body is read for its own sake."""
+    if home not in ("declaration", "statement"):
+        return
+    place = machine.tokens[machine.index].start
+    header = ("BLOCK", "NAME") if home == "declaration" else ("IF", "TRUE")
+    machine.tokens[machine.index : machine.index] = [Token(kind, "", place, place) for kind in header]
+
+
+def _next_start(scene: Scene) -> int:
+    """The number of the token to go on with: the next statement, a body's `{`, a `}` or the end."""
+    if scene.opens_earlier() and scene.line_start > scene.first and scene.is_fresh(scene.line_start):
+        return scene.line_start
+    depth = [bracket.token.kind for bracket in scene.brackets[scene.opened :]]
+    index = scene.index
+    while True:
+        kind = scene.tokens[index].kind
+        if kind == END:
+            return index
+        if kind == NEWLINE and _ends_statement(scene, index, depth):
+            return index + 1
+        if kind in _CLOSES:
+            if kind == "RBRACE" and "LBRACE" not in depth and scene.is_in_body:
+                return index
+            if _CLOSES[kind] in depth:
+                while depth.pop() != _CLOSES[kind]:
+                    pass
+        elif kind == "LBRACE" and not depth and _opens_body(scene, index):
+            return index
+        elif kind in ("LPAR", "LSQB", "LBRACE"):
+            depth.append(kind)
+        index += 1
+
+
+def _ends_statement(scene: Scene, index: int, depth: list[str]) -> bool:
+    """Whether a newline, met while brackets are open as in `depth`, is the end of the broken statement."""
+    following = index + 1
+    token = scene.tokens[following]
+    if scene.home == "declaration":
+        return _begins_declaration(scene, following)
+    if depth:
+        return scene.is_fresh(following) and not (token.kind == "RBRACE" and "LBRACE" in depth)
+    if token.kind == "ARROW" or scene.tokens[index - 1].kind in ("COMMA", "ARROW"):
+        return False
+    is_value_below = index == scene.index and scene.before.kind == "EQUAL"
+    return not is_value_below or scene.column(following) <= scene.column(scene.first)
+
+
+def _begins_declaration(scene: Scene, index: int) -> bool:
+    """Whether a line declares something, here or in Python, or looks like a misspelt header: `modle Net {`."""
+    word, name = scene.tokens[index], scene.tokens[index + 1 : index + 2]
+    if word.kind != "NAME" or not name or name[0].kind not in ("NAME", "STRING"):
+        return False
+    if word.text in DECLARATION_WORDS or (word.text in ("class", "def") and not scene.column(index)):
+        return True
+    while scene.tokens[index].kind not in (NEWLINE, END):
+        index += 1
+    return scene.tokens[index - 1].kind == "LBRACE"
+
+
+def _opens_body(scene: Scene, index: int) -> bool:
+    if scene.home not in ("declaration", "statement"):
+        return False
+    return scene.tokens[index + 1].kind == NEWLINE and scene.tokens[index - 1].kind not in _WANTS_VALUE

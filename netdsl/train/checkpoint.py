@@ -1,0 +1,162 @@
+"""Checkpoints of a run: a folder each, written under another name and renamed when it is whole.
+
+```
+run/checkpoints/epoch-0003-step-00002814/weights.safetensors   the model's state_dict
+                                         averaged.safetensors  the same, averaged, where the recipe has `ema`
+                                         state.pt              optimizer, random numbers, place in the data
+                                         manifest.json         step, what was measured, checksums
+run/best.safetensors, run/last.safetensors                     the weights to use
+```
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from netdsl.train.ema import averaged
+from netdsl.train.errors import TrainError
+from netdsl.train.files import digest, publish, sync_folder, unwritable, write_synced
+from netdsl.train.records import Saved
+from netdsl.train.state import Run
+
+KEPT = 2  # the newest and the one before it
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was read and found whole."""
+
+    path: Path
+    weights: Mapping[str, Tensor]
+    state: Mapping[str, Any]
+    manifest: Mapping[str, Any]
+
+
+class Damaged(Exception):
+    """A checkpoint that is not what was written."""
+
+
+def save_checkpoint(
+    run: Run, folder: Path, *, measured: Mapping[str, float], best: bool, kept: int = KEPT
+) -> Saved | None:
+    """Write the state of `run` below `folder`; None where its weights are no numbers any more.
+
+    `best` makes it the run's `best.safetensors` too. `TrainError` E0637 where the disk refuses; what was saved before
+    is untouched then.
+    """
+    weights = _tensors(run.model.state_dict())
+    if not all(bool(w.isfinite().all()) for w in weights.values() if w.is_floating_point()):
+        return None
+    files = {"weights.safetensors": save(weights), "state.pt": _pickled(run.state())}
+    if run.ema:
+        files["averaged.safetensors"] = save(_tensors(averaged(run.model, run.ema)))
+    path = folder / "checkpoints" / f"epoch-{run.epoch:04}-step-{run.step:08}"
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        for name, content in files.items():
+            write_synced(partial / name, content)
+        manifest = _manifest(run, partial, list(files), measured, best)
+        write_synced(partial / "manifest.json", json.dumps(manifest, indent=2).encode())
+        sync_folder(partial)
+        shutil.rmtree(path, ignore_errors=True)
+        partial.rename(path)
+        sync_folder(path.parent)
+    except OSError as problem:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise unwritable(path, problem) from problem
+    publish_weights(path, folder, best=best)
+    for old in checkpoints(folder)[kept:]:
+        shutil.rmtree(old, ignore_errors=True)
+    return Saved(path, run.step)
+
+
+def publish_weights(path: Path, folder: Path, *, best: bool) -> None:
+    """Make the weights of the checkpoint at `path` the last, and where `best` the best, of the run."""
+    averages = path / "averaged.safetensors"
+    source = averages if averages.is_file() else path / "weights.safetensors"
+    for name in ("last", "best") if best else ("last",):
+        publish(source, folder / f"{name}.safetensors")
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints below `folder`, the newest first; unfinished ones are none."""
+    found = [p for p in (folder / "checkpoints").glob("epoch-*-step-*") if p.is_dir()]
+    return sorted(found, key=lambda p: [int(part) for part in p.name.split("-")[1::2]][::-1], reverse=True)
+
+
+def newest_checkpoint(folder: Path) -> tuple[Checkpoint, list[str]]:
+    """The newest checkpoint that is whole, and why each newer one was passed over.
+
+    `TrainError` E0630 where there is none at all, E0631 where every one is damaged.
+    """
+    damaged: list[str] = []
+    for path in checkpoints(folder):
+        try:
+            return read_checkpoint(path), damaged
+        except Damaged as problem:
+            damaged.append(f"`{path.name}` is damaged: {problem}")
+    if damaged:
+        raise TrainError("E0631", f"no checkpoint in `{folder}` can be read", notes=damaged)
+    raise TrainError(
+        "E0630", f"there is no checkpoint in `{folder}`", helps=["start the run without `--resume`"]
+    )
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """The checkpoint at `path`, every file checked against the manifest; raises `Damaged`."""
+    try:
+        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        for name, sum_ in manifest["files"].items():
+            if digest(path / name) != sum_:
+                raise Damaged(f"`{name}` has another checksum than when it was written")
+        weights = load((path / "weights.safetensors").read_bytes())
+        state = torch.load(path / "state.pt", map_location="cpu", weights_only=True)
+    except FileNotFoundError as problem:
+        raise Damaged(f"`{Path(problem.filename).name}` is missing") from problem
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, AttributeError) as problem:
+        raise Damaged(str(problem)) from problem
+    return Checkpoint(path, weights, state, manifest)
+
+
+def _manifest(
+    run: Run, folder: Path, names: list[str], measured: Mapping[str, float], best: bool
+) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "model": run.recipe.model,
+        "step": run.step,
+        "epoch": run.epoch,
+        "best": best,
+        "measured": dict(measured),
+        "threads": torch.get_num_threads(),
+        "channels_last": run.channels_last,
+        "files": {name: digest(folder / name) for name in names},
+    }
+
+
+def _tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """As safetensors takes them: contiguous, on the CPU and none sharing memory with another."""
+    return {
+        name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, tensor in state.items()
+    }
+
+
+def _pickled(state: Mapping[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()

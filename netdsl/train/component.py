@@ -1,0 +1,192 @@
+"""`Component`: a class that a recipe can name. Its fields are the arguments, with the names, order and defaults of the
+class it stands for; `construct` turns a `Choice` into one, or says at the argument's place what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Generic, TypeVar, cast
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from netdsl.diagnostics import Report
+from netdsl.diagnostics.suggest import did_you_mean
+from netdsl.train.settings import Choice, Value, shown
+
+
+def as_tuple(value: object) -> object:
+    """Lists of the language, and of Python's callers, for fields that hold tuples."""
+    return tuple(cast("list[object]", value)) if isinstance(value, list) else value
+
+
+Pair = Annotated[tuple[float, float], BeforeValidator(as_tuple)]
+Numbers = Annotated[tuple[float, ...], BeforeValidator(as_tuple)]
+Integers = Annotated[tuple[int, ...], BeforeValidator(as_tuple)]
+
+
+class Component(BaseModel):
+    """The base of everything a recipe can name."""
+
+    # Schemas are built at first use: `check` reads one recipe and needs few of these classes.
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False, defer_build=True)
+
+    kind: ClassVar[str]
+    keyword_only: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "kind" not in cls.__dict__:
+            cls.kind = cls.__name__
+
+    def arguments(self) -> dict[str, Any]:
+        """Every argument by name, defaults included."""
+        return {name: getattr(self, name) for name in type(self).model_fields}
+
+    def described(self) -> dict[str, Any]:
+        """As plain JSON data, for the run's record."""
+        return {"kind": self.kind, **json.loads(self.model_dump_json())}
+
+    def __str__(self) -> str:
+        given = {name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set}
+        return shown(Choice(self.kind, given))
+
+
+C = TypeVar("C", bound=Component)
+
+
+@dataclass(frozen=True)
+class Family(Generic[C]):
+    """The components that a key takes, by name. `noun` is what one of them is called in messages."""
+
+    noun: str
+    members: Mapping[str, type[C]]
+
+    @staticmethod
+    def of(noun: str, classes: Iterable[type[C]]) -> Family[C]:
+        return Family(noun, {c.kind: c for c in classes})
+
+
+def construct(choice: Choice, family: Family[C], report: Report) -> C | None:
+    """The component that `choice` names, or None after reporting why there is none (E0605, E0606, E0607)."""
+    found = family.members.get(choice.name)
+    if found is None:
+        helps = [*did_you_mean(choice.name, family.members), f"known here: {listed(family.members)}"]
+        report.error("E0605", f"no {family.noun} is called `{choice.name}`", choice.span, helps=helps)
+        return None
+    arguments = _arguments_of(choice, found, report)
+    if arguments is None:
+        return None
+    try:
+        return found(**arguments)
+    except ValidationError as problem:
+        _report_arguments(problem, choice, found, report)
+        return None
+
+
+def _arguments_of(choice: Choice, found: type[Component], report: Report) -> dict[str, Value] | None:
+    """Arguments by name, or None after reporting those that the class does not have."""
+    positional = [name for name in found.model_fields if name not in found.keyword_only]
+    before = len(report)
+    if len(choice.positional) > len(positional):
+        count = len(positional)
+        report.error(
+            "E0606",
+            f"`{choice.name}` takes {count} positional argument{'s' * (count != 1)}, not {len(choice.positional)}",
+            choice.place(count),
+            helps=[f"its arguments: {signature(found)}"],
+        )
+    arguments = dict(zip(positional, choice.positional, strict=False))
+    for name, value in choice.arguments.items():
+        if name in arguments:
+            report.error("E0606", f"`{name}` of `{choice.name}` is given twice", choice.place(name))
+        elif name not in found.model_fields:
+            helps = [*did_you_mean(name, found.model_fields), f"its arguments: {signature(found)}"]
+            report.error("E0606", f"`{choice.name}` has no argument `{name}`", choice.place(name), helps=helps)
+        else:
+            arguments[name] = value
+    return arguments if len(report) == before else None
+
+
+def _report_arguments(problem: ValidationError, choice: Choice, found: type[Component], report: Report) -> None:
+    positional = [name for name in found.model_fields if name not in found.keyword_only]
+    place: dict[str, str | int] = {name: number for number, name in enumerate(positional[: len(choice.positional)])}
+    for name, errors in by_field(problem).items():
+        if not name:
+            report.error("E0607", f"`{choice.name}`: {errors[0]['msg'].removeprefix('Value error, ')}", choice.span)
+        elif errors[0]["type"] == "missing" and len(errors[0]["loc"]) == 1:
+            report.error(
+                "E0607",
+                f"`{choice.name}` has no `{name}`",
+                choice.span,
+                f"`{name}` has no default",
+                helps=[f"its arguments: {signature(found)}"],
+            )
+        else:
+            value = dict(zip(positional, choice.positional, strict=False)) | dict(choice.arguments)
+            report.error(
+                "E0607",
+                f"`{name}` of `{choice.name}` is {shown(value[name])}, which is not {expected(errors)}",
+                choice.place(place.get(name, name)),
+                f"expected {expected(errors)}",
+            )
+
+
+# ------------------------------------------------------------------------------------------- words for messages
+
+_EXPECTED = {
+    "float_type": "a number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "bool_type": "`True` or `False`",
+    "string_type": "a string",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "none_required": "`None`",
+    "finite_number": "a finite number",
+    "greater_than": "a number above {gt}",
+    "greater_than_equal": "a number of at least {ge}",
+    "less_than": "a number below {lt}",
+    "less_than_equal": "a number of at most {le}",
+    "too_short": "a list of at least {min_length}",
+    "too_long": "a list of at most {max_length}",
+    "missing": "a longer list",
+    "literal_error": "one of {expected}",
+    "model_type": "a data source",
+}
+
+
+def by_field(problem: ValidationError) -> dict[str, list[ErrorDetails]]:
+    """The errors of a validation by the field they are about; "" for the whole."""
+    fields: dict[str, list[ErrorDetails]] = {}
+    for error in problem.errors(include_url=False):
+        fields.setdefault(str(error["loc"][0]) if error["loc"] else "", []).append(error)
+    return fields
+
+
+def expected(errors: Sequence[ErrorDetails]) -> str:
+    """What would have been right, in words: `a number`, `a whole number or a list`."""
+    words: list[str] = []
+    for error in errors:
+        text = _EXPECTED.get(error["type"])
+        context = {k: f"{v:g}" if isinstance(v, float) else v for k, v in (error.get("ctx") or {}).items()}
+        word = text.format_map(context).replace("'", "`") if text else error["msg"].removeprefix("Value error, ")
+        if word not in words:
+            words.append(word)
+    return " or ".join(words)
+
+
+def signature(found: type[Component]) -> str:
+    """The arguments of a component as the language writes them."""
+    parts = [
+        name if field.is_required() else f"{name} = {shown(field.default)}"
+        for name, field in found.model_fields.items()
+    ]
+    return ", ".join(parts) or "none"
+
+
+def listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+

@@ -1,0 +1,107 @@
+"""A run on a terminal: a row an epoch on stdout, and a live bar on stderr where that is a terminal."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from netdsl.train.records import Epoch, Record, Started, Step, Stopped
+
+SHARES = ("accuracy", "f1_score")  # shown as percentages
+
+
+class Display:
+    """Shows records as they come. Use it as a context, so that the bar is gone in the end.
+
+    >>> with Display() as show:  # doctest: +SKIP
+    ...     run(model, recipe, out=folder, on_record=show)
+    """
+
+    def __init__(self, out: Console | None = None, live: Console | None = None) -> None:
+        self.out = out or Console(highlight=False)
+        # Rows and bar share a terminal, so they must share what draws on it.
+        self.live = self.out if self.out.is_terminal else live or Console(stderr=True)
+        self.started: Started | None = None
+        self.widths: dict[str, int] = {}
+        self.task: TaskID | None = None
+        self.progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(None),
+            TextColumn("{task.completed}/{task.total} steps  loss {task.fields[loss]}"),
+            TimeRemainingColumn(),
+            console=self.live,
+            transient=True,
+            disable=not self.live.is_terminal,
+        )
+
+    def __enter__(self) -> Display:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.stop()
+
+    def __call__(self, record: Record) -> None:
+        if isinstance(record, Started):
+            self._start(record)
+        elif isinstance(record, Step):
+            self._advance(record)
+        elif isinstance(record, Epoch):
+            self._row(record)
+        elif isinstance(record, Stopped):
+            self.progress.stop()
+            self._say(_ending(record))
+
+    def _start(self, record: Started) -> None:
+        self.started = record
+        self._say(
+            f"{record.model or 'model'}: {record.parameters:,} parameters, "
+            f"{record.train_samples:,} samples to train on, {record.valid_samples:,} to measure on"
+        )
+        threads = f", {record.threads} thread{'s' * (record.threads != 1)}" if record.device == "cpu" else ""
+        layout = ", channels last" if record.channels_last else ""
+        self._say(f"on {record.device}{threads}{layout}" + (f", from step {record.step}" if record.step else ""))
+        for note in record.notes:
+            self._say(note)
+        self.progress.start()
+
+    def _advance(self, record: Step) -> None:
+        if self.started is None or self.progress.disable:
+            return
+        each = self.started.steps_per_epoch
+        done = record.step - (record.epoch - 1) * each
+        fields = {"epoch": f"{record.epoch}/{self.started.epochs}", "loss": f"{record.loss:.4f}"}
+        if self.task is None:
+            self.task = self.progress.add_task("", total=each, completed=done, **fields)
+        else:
+            self.progress.update(self.task, completed=done, **fields)
+
+    def _row(self, record: Epoch) -> None:
+        cells = {"epoch": str(record.epoch)}
+        cells |= {name.replace("_", " "): _shown(name, value) for name, value in record.measured.items()}
+        cells |= {"lr": f"{record.lr:g}", "seconds": f"{record.seconds:.1f}"}
+        if not self.widths:
+            self.widths = {name: max(len(name), 7) for name in cells}
+            self._say("  ".join(name.rjust(width) for name, width in self.widths.items()))
+        row = "  ".join(cells[name].rjust(width) for name, width in self.widths.items())
+        self._say(row + ("  best" if record.best else ""))
+
+    def _say(self, text: str) -> None:
+        self.out.print(text, soft_wrap=True, markup=False, highlight=False)
+
+
+def _shown(name: str, value: float) -> str:
+    return f"{value:.2%}" if name.split("_", 1)[1] in SHARES else f"{value:.4f}"
+
+
+def _ending(record: Stopped) -> str:
+    words = {
+        "finished": f"finished after {record.step} steps",
+        "early stop": f"stopped early after {record.step} steps",
+        "interrupted": f"interrupted and saved after {record.step} steps; `--resume` goes on from there",
+        "not finite": f"stopped at step {record.step}",
+    }
+    return words[record.reason] + (f": {record.message}" if record.message else "")

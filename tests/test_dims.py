@@ -1,0 +1,613 @@
+"""Symbolic sizes behave like integers, and what is decided about them is true of every size that is tried."""
+
+from __future__ import annotations
+
+import copy
+import doctest
+import itertools
+import pickle
+
+import pytest
+from hypothesis import assume as given_that
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from netdsl.ir import bounds, decide, dims
+from netdsl.ir.decide import (
+    Assumptions,
+    Constraint,
+    DimMismatch,
+    assume,
+    compare,
+    holds,
+    join,
+    maximum_value,
+    minimum_value,
+    never_positive,
+    same,
+)
+from netdsl.ir.dims import (
+    Dim,
+    DimTooLarge,
+    Expr,
+    evaluate,
+    exact_div,
+    product,
+    substitute,
+    symbol,
+    symbols,
+)
+
+N, C, H, W, M = map(symbol, "NCHWM")
+NAMES = ("H", "W")
+FREE: dict[str, Dim] = {name: symbol(name) for name in NAMES}
+LARGE = (10**6, 10**6 + 7, 3 * 10**9 + 1)
+
+# Texts of expressions, so that Python itself says what they are worth
+_numbers = st.integers(-9, 9).map(lambda n: f"({n})")
+_divisors = st.sampled_from([-3, -2, 1, 2, 3, 4, 5, 7]).map(lambda n: f"({n})")
+
+
+def _texts(names: tuple[str, ...], leaves: int) -> st.SearchStrategy[str]:
+    return st.recursive(
+        st.sampled_from(names) | _numbers,
+        lambda inner: st.one_of(
+            st.tuples(inner, st.sampled_from("+-*"), inner).map(lambda p: f"({p[0]} {p[1]} {p[2]})"),
+            st.tuples(inner, st.sampled_from(["//", "%"]), _divisors).map(
+                lambda p: f"({p[0]} {p[1]} {p[2]})"
+            ),
+            inner.map(lambda text: f"(-{text})"),
+        ),
+        max_leaves=leaves,
+    )
+
+
+texts = _texts(NAMES, 7)
+in_one = _texts(("H",), 5)
+sizes = st.fixed_dictionaries({name: st.integers(1, 60) | st.sampled_from(LARGE) for name in NAMES})
+
+
+def value(text: str, values: dict[str, int]) -> int:
+    return eval(text, {"__builtins__": {}}, values)
+
+
+def size(text: str) -> Dim:
+    return eval(text, {"__builtins__": {}}, FREE)
+
+
+def rebuilt(dim: Dim) -> Dim:
+    """`dim` put together again from its parts by the public operators."""
+    if isinstance(dim, int):
+        return dim
+    total: Dim = 0
+    for powers, factor in dim.terms:
+        term: Dim = factor
+        for atom, power in powers:
+            if isinstance(atom, dims.Symbol):
+                base: Dim = symbol(atom.name)
+            else:
+                base = rebuilt(atom.numerator) // rebuilt(atom.denominator)
+            term = base**power * term
+        total = term + total
+    return total
+
+
+# The algebra
+
+
+@given(texts, sizes)
+def test_a_size_is_worth_what_python_says(text: str, values: dict[str, int]) -> None:
+    assert evaluate(size(text), values) == value(text, values)
+
+
+@given(texts, texts, sizes)
+def test_sizes_divide_like_integers(top: str, bottom: str, values: dict[str, int]) -> None:
+    # A quotient of equal factors is simplified, so where the divisor is zero nothing is promised.
+    given_that(value(bottom, values) != 0)
+    divisor = size(bottom)
+    given_that(isinstance(divisor, Expr) or divisor != 0)
+    try:
+        quotient, remainder = size(top) // divisor, size(top) % divisor
+        found = evaluate(quotient, values), evaluate(remainder, values)
+    except ZeroDivisionError:
+        given_that(False)
+        return
+    assert found == divmod(value(top, values), value(bottom, values))
+
+
+@given(texts, st.dictionaries(st.sampled_from(NAMES), texts), sizes)
+def test_substituting_first_and_evaluating_first_are_the_same(
+    text: str, meanings: dict[str, str], values: dict[str, int]
+) -> None:
+    replaced = substitute(size(text), {name: size(meaning) for name, meaning in meanings.items()})
+    inner = values | {name: value(meaning, values) for name, meaning in meanings.items()}
+    assert evaluate(replaced, values) == value(text, inner)
+
+
+@given(texts, sizes)
+def test_the_text_of_a_size_parses_back_to_it(text: str, values: dict[str, int]) -> None:
+    shown = str(size(text))
+    assert value(shown, values) == value(text, values)
+    assert str(size(shown)) == shown
+
+
+@given(texts)
+def test_the_normal_form_of_a_normal_form_is_itself(text: str) -> None:
+    dim = size(text)
+    assert rebuilt(dim) == dim
+    assert hash(rebuilt(dim)) == hash(dim)
+
+
+@given(texts, texts, texts)
+def test_sums_and_products_do_not_depend_on_their_order(a: str, b: str, c: str) -> None:
+    x, y, z = size(a), size(b), size(c)
+    assert x + y == y + x
+    assert (x + y) + z == x + (y + z)
+    assert x * y == y * x
+    assert x * (y + z) == x * y + x * z
+    assert x - x == 0
+
+
+@given(texts)
+def test_a_size_without_free_dimensions_is_an_int(text: str) -> None:
+    dim = size(text)
+    assert isinstance(dim, int) == (not symbols(dim))
+    assert isinstance(substitute(dim, {"H": 5, "W": 3}), int)
+
+
+@given(texts, texts)
+def test_an_exact_quotient_times_the_divisor_is_the_dividend(a: str, b: str) -> None:
+    x, y = size(a), size(b)
+    given_that(y != 0)
+    quotient = exact_div(x, y)
+    assert quotient is None or quotient * y == x
+    assert exact_div(x * y, y) == x
+
+
+@given(texts)
+def test_copies_and_pickles_are_equal(text: str) -> None:
+    dim = size(text)
+    assert pickle.loads(pickle.dumps(dim)) == dim == copy.deepcopy(dim)
+
+
+SIMPLIFIED = [
+    ((H + 1) - 1, H),
+    (2 * H // 2, H),
+    ((4 * H + 3) // 4, H),
+    ((2 * H + W) // 2, H + W // 2),
+    ((H // 2 + 1) // 3, (H + 2) // 6),
+    ((2 * H + 1) // 4, H // 2),
+    (H * W // W, H),
+    ((H * W + 3 * W) // W, H + 3),
+    (-(-H // 3), (H + 2) // 3),
+    ((7 - H % 7) % 7, -H % 7),
+    (H % 6 % 3, H % 3),
+    ((N * C * H) // (C * N), H),
+    ((H + W) * (H - W), H**2 - W**2),
+    ((H**2 - W**2) // (H + W), H - W),
+]
+
+
+@pytest.mark.parametrize(("left", "right"), SIMPLIFIED, ids=str)
+def test_equal_sizes_have_the_same_normal_form(left: Dim, right: Dim) -> None:
+    assert left == right
+
+
+def test_nested_layers_of_stride_two_give_one_division() -> None:
+    dim: Dim = H
+    for _ in range(4):
+        dim = (dim + 2 - 2 - 1) // 2 + 1
+    assert str(dim) == "(H + 15)//16"
+
+
+SHOWN = [
+    ((H - 3) // 2 + 1, "(H - 3)//2 + 1"),
+    ((H - 7) // 2 + 1, "(H - 7)//2 + 1"),
+    ((H + 2 - 3) // 2 + 1, "(H + 1)//2"),
+    (2 * H, "2*H"),
+    (H // 2, "H//2"),
+    (H * N * C, "N*C*H"),
+    (H % 2, "H % 2"),
+    ((H + 1) % 2, "(H + 1) % 2"),
+    ((7 - H % 7) % 7, "-H % 7"),
+    (7 - H % 7, "7 - H % 7"),
+    (3 * (H % 7), "3*(H % 7)"),
+    (-(H % 7), "-(H % 7)"),
+    (-(H // 2), "-(H//2)"),
+    (N * (H % 7), "N*(H % 7)"),
+    (2 * (H // 2), "2*(H//2)"),
+    (64 * ((H - 3) // 2 + 1) * ((W - 3) // 2 + 1), "64*((H - 3)//2 + 1)*((W - 3)//2 + 1)"),
+    (N * H + N, "N*(H + 1)"),
+    (2 * H + 4, "2*H + 4"),
+    (8 - H, "8 - H"),
+    (H // W, "H//W"),
+    (3 // W, "3//W"),
+    (H // (2 * W), "H//(2*W)"),
+    ((H // W) // 2, "(H//W)//2"),
+    (H**2 // 2, "H**2//2"),
+    ((H // 2) ** 2, "(H//2)**2"),
+]
+
+
+@pytest.mark.parametrize(("dim", "shown"), SHOWN, ids=[shown for _, shown in SHOWN])
+def test_sizes_are_shown_as_a_user_writes_them(dim: Dim, shown: str) -> None:
+    assert str(dim) == shown
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda: H + 1.5,
+        lambda: 1.5 * H,
+        lambda: H // 2.0,
+        lambda: 2.0 // H,
+        lambda: H / 2,
+        lambda: H**0.5,
+        lambda: H < 2,
+        lambda: bool(H),
+        lambda: range(H),
+    ],
+)
+def test_what_sizes_cannot_do_is_a_type_error(operation: object) -> None:
+    with pytest.raises(TypeError):
+        operation()  # type: ignore[operator]
+
+
+def test_division_by_zero_is_python_s() -> None:
+    for operation in (lambda: H // 0, lambda: H % 0, lambda: evaluate(1 // (H - 1), {"H": 1})):
+        with pytest.raises(ZeroDivisionError):
+            operation()
+
+
+def _ballooning() -> list[tuple[str, object]]:
+    def power_tower() -> Dim:
+        return product([(H + W + i) ** 9 for i in range(60)])
+
+    def doubling() -> Dim:
+        dim: Dim = H
+        for _ in range(200):
+            dim = (dim // 3) * (dim // 5) + dim
+        return dim
+
+    def nesting() -> Dim:
+        dim: Dim = H
+        for _ in range(500):
+            dim = (3 * dim + 1) // 2 * 3 // 5
+        return dim
+
+    def digits() -> Dim:
+        dim: Dim = H
+        for _ in range(10_000):
+            dim = dim * 2**60
+        return dim
+
+    def many_symbols() -> Dim:
+        return product([sum((symbol(f"d{i}_{j}") for j in range(9)), 0) for i in range(9)])
+
+    return [(f.__name__, f) for f in (power_tower, doubling, nesting, digits, many_symbols)]
+
+
+@pytest.mark.parametrize("grow", [grow for _, grow in _ballooning()], ids=[name for name, _ in _ballooning()])
+def test_a_size_that_balloons_is_refused(grow: object) -> None:
+    with pytest.raises(DimTooLarge):
+        grow()  # type: ignore[operator]
+
+
+def test_a_power_too_high_is_refused_before_it_is_computed() -> None:
+    with pytest.raises(DimTooLarge):
+        H**1_000_000_000
+
+
+# Decisions
+
+# Random pairs seldom agree anywhere; a size and a multiple of its quotient do where nothing is left over.
+_matched = st.tuples(in_one, st.integers(2, 6), st.integers(-3, 3), st.integers(-1, 1)).map(
+    lambda p: (p[0], f"({p[1]} * (({p[0]} + {p[2]}) // {p[1]}) + {p[3]})")
+)
+pairs_in_one = st.tuples(in_one, in_one) | _matched
+
+
+def tried(names: frozenset[str]) -> list[dict[str, int]]:
+    """Every size from 1 to 200 of one free dimension, or a grid of two, and a stretch of large ones."""
+    if len(names) == 1:
+        (name,) = names
+        return [{name: n} for n in [*range(1, 201), *range(10**6, 10**6 + 200)]]
+    grid = [*range(1, 20), *LARGE]
+    return [dict(zip(NAMES, pair, strict=True)) for pair in itertools.product(grid, grid)]
+
+
+@settings(max_examples=150, deadline=None)
+@given(pairs_in_one)
+def test_a_comparison_in_one_dimension_is_true_of_every_size(pair: tuple[str, str]) -> None:
+    a, b = pair
+    left, right = size(a), size(b)
+    given_that(symbols(left) | symbols(right))
+    comparison = compare(left, right)
+    agree = {
+        n: value(a, {"H": n}) == value(b, {"H": n}) for n in [*range(1, 201), *range(10**6, 10**6 + 840)]
+    }
+    far = {n: agrees for n, agrees in agree.items() if n >= 10**6}
+    if comparison.kind == "equal":
+        assert all(agree.values())
+    elif comparison.kind == "different":
+        assert not any(far.values())
+        assert comparison.counterexample is not None
+        found = value(a, comparison.counterexample), value(b, comparison.counterexample)
+        assert found == (comparison.left, comparison.right)
+        assert found[0] != found[1]
+    else:
+        constraint = comparison.constraint
+        assert constraint is not None
+        assert all(agree[n] for n in agree if constraint.holds_at({"H": n}))
+        assert all(constraint.holds_at({"H": n}) for n, agrees in far.items() if agrees)
+        assert any(far.values())
+
+
+@settings(max_examples=150, deadline=None)
+@given(texts, texts)
+def test_a_comparison_in_two_dimensions_is_true_of_every_size(a: str, b: str) -> None:
+    left, right = size(a), size(b)
+    given_that(len(symbols(left) | symbols(right)) == 2)
+    comparison = compare(left, right)
+    for values in tried(frozenset(NAMES)):
+        agrees = value(a, values) == value(b, values)
+        if comparison.kind == "equal":
+            assert agrees
+        elif comparison.kind == "different":
+            assert not (agrees and min(values.values()) >= 10**6)
+        elif comparison.constraint is not None:
+            assert agrees or not comparison.constraint.holds_at(values)
+
+
+@settings(max_examples=200, deadline=None)
+@given(texts, st.sampled_from(["<", "<=", ">", ">=", "==", "!="]), texts)
+def test_a_decided_relation_holds_at_every_size(a: str, op: str, b: str) -> None:
+    answer = holds(size(a), op, size(b))  # type: ignore[arg-type]
+    if answer is None:
+        return
+    for values in tried(symbols(size(a)) | symbols(size(b))) or [{}]:
+        values = {"H": 1, "W": 1} | values
+        assert value(f"{a} {op} {b}", values) is answer
+
+
+@settings(max_examples=200, deadline=None)
+@given(texts)
+def test_every_value_lies_within_the_bounds(text: str) -> None:
+    low, high = minimum_value(size(text)), maximum_value(size(text))
+    for values in tried(frozenset(NAMES)):
+        found = value(text, values)
+        assert low is None or low <= found
+        assert high is None or found <= high
+
+
+@settings(max_examples=100, deadline=None)
+@given(in_one)
+def test_bounds_in_one_dimension_are_reached(text: str) -> None:
+    values = [value(text, {"H": n}) for n in range(1, 2000)]
+    low, high = minimum_value(size(text)), maximum_value(size(text))
+    assert low is None or low == min(values)
+    assert high is None or high == max(values)
+
+
+@settings(max_examples=100, deadline=None)
+@given(in_one, st.integers(1, 12))
+def test_a_given_minimum_is_the_smallest_size(text: str, least: int) -> None:
+    values = [value(text, {"H": n}) for n in range(least, 2000)]
+    with Assumptions(minimum={"H": least}):
+        low, high = minimum_value(size(text)), maximum_value(size(text))
+    assert low is None or low == min(values)
+    assert high is None or high == max(values)
+
+
+# left, right, kind, and the constraint or the counterexample with its two values
+COMPARED: list[tuple[Dim, Dim, str, object]] = [
+    ((H + 1) - 1, H, "equal", None),
+    (H // 2 + (H + 1) // 2, H, "equal", None),
+    (-(-H // 2), (H + 1) // 2, "equal", None),
+    (H * (H + 1) // 2 * 2, H * (H + 1), "equal", None),
+    (H, 2 * (H // 2), "sometimes", "H % 2 == 0"),
+    (H + 1, 2 * ((H + 1) // 2), "sometimes", "H % 2 == 1"),
+    (H, 32 * (H // 32), "sometimes", "H % 32 == 0"),
+    (H, (H - 1) // 2 + 1, "different", ({"H": 29}, 29, 15)),
+    ((H - 3) // 2 + 1, (H - 3) // 2 + 2, "different", ({"H": 29}, 14, 15)),
+    (H, 7, "different", ({"H": 29}, 29, 7)),
+    (H, 29, "different", ({"H": 28}, 28, 29)),
+    (N, M, "sometimes", "N == M"),
+    (M, N, "sometimes", "N == M"),
+    (N * C * H, N * C * W, "sometimes", "H == W"),
+    (2 * N, 3 * M, "sometimes", "2*N == 3*M"),
+    (H // 2, W // 2 + 1, "sometimes", "H//2 == W//2 + 1"),
+    (N, 2 * (M // 2), "sometimes", "N == 2*(M//2)"),
+    (2 * H, 2 * W + 1, "different", ({"H": 29, "W": 28}, 58, 57)),
+    (H * W, 7 * H, "different", ({"H": 29, "W": 28}, 812, 203)),
+    (H * W, H + W, "different", ({"H": 29, "W": 28}, 812, 57)),
+    (H + W, 1, "different", ({"H": 29, "W": 28}, 57, 1)),
+    (H // 4, (H + 1) // 4, "sometimes", "H % 4 <= 2"),
+    (H // 4, (H + 3) // 4, "sometimes", "H % 4 == 0"),
+    (H % 3, 0, "sometimes", "H % 3 == 0"),
+    (5, 6, "different", ({}, 5, 6)),
+]
+
+
+@pytest.mark.parametrize(("left", "right", "kind", "fact"), COMPARED, ids=str)
+def test_comparisons_say_where_sizes_agree(left: Dim, right: Dim, kind: str, fact: object) -> None:
+    comparison = compare(left, right)
+    assert comparison.kind == kind
+    if kind == "sometimes":
+        assert str(comparison.constraint) == fact
+    elif kind == "different":
+        assert (comparison.counterexample, comparison.left, comparison.right) == fact
+    assert same(left, right) == (kind == "equal")
+
+
+HELD: list[tuple[Dim, str, Dim, bool | None]] = [
+    (H, ">=", 1, True),
+    (H, ">", 7, None),
+    (2 * H % 2, "==", 0, True),
+    (H * (H + 1) % 2, "==", 0, True),
+    ((7 - H % 7) % 7, "<=", 6, True),
+    (H * W, ">=", 1, True),
+    (H - 1, ">=", 1, None),
+    (H, "==", 0, False),
+    (H, "!=", 0, True),
+    (2 * H + 1, "==", 2 * W, False),
+    (H * W, ">=", H, True),
+    ((H + 223) // 224 * 224, ">=", H, True),
+    (H % 1_000_003, "<", 1_000_003, True),
+    (H // W, "<", 0, False),
+    (H, "<", W, None),
+]
+
+
+@pytest.mark.parametrize(("left", "op", "right", "answer"), HELD, ids=str)
+def test_relations_hold_for_all_sizes_for_none_or_depend(
+    left: Dim, op: decide.Relation, right: Dim, answer: bool | None
+) -> None:
+    assert holds(left, op, right) is answer
+
+
+def test_a_size_below_one_everywhere_is_found() -> None:
+    assert never_positive(1 - H)
+    assert never_positive(-3)
+    assert not never_positive(2 - H)
+    assert not never_positive((H - 5) // 2 + 1)
+
+
+# Conditions
+
+
+def chain(levels: int, shift: int) -> list[str]:
+    """The conditions of a U-shaped net: each level halves the size and comes back to meet the one above."""
+    with Assumptions() as found:
+        path: list[Dim] = [H]
+        for _ in range(levels):
+            path.append((path[-1] - shift) // 2)
+        size = path.pop()
+        while path:
+            size = join(path.pop(), 2 * size + shift)
+        assert size == H
+    return [str(constraint) for constraint in found.constraints]
+
+
+@pytest.mark.parametrize(
+    ("levels", "shift", "conditions"),
+    [
+        (1, 0, ["H % 2 == 0"]),
+        (4, 0, ["H % 16 == 0"]),
+        (5, 0, ["H % 32 == 0"]),
+        (5, 2, ["H % 32 == 30"]),
+        (2, 1, ["H % 4 == 3"]),
+    ],
+)
+def test_the_joins_of_a_unet_give_one_condition(levels: int, shift: int, conditions: list[str]) -> None:
+    assert chain(levels, shift) == conditions
+
+
+def test_conditions_of_different_dimensions_stay_apart_and_repeat_once() -> None:
+    with Assumptions() as found:
+        for _ in range(2):
+            join(H, 2 * (H // 2))
+            join(3 * (W // 3), W)
+            join(N, M)
+    assert list(map(str, found.constraints)) == ["H % 2 == 0", "W % 3 == 0", "N == M"]
+
+
+def test_joins_of_one_dimension_combine_moduli() -> None:
+    with Assumptions() as found:
+        join(H, 2 * (H // 2))
+        join(H, 3 * (H // 3))
+        join(H, 4 * (H // 4))
+    assert list(map(str, found.constraints)) == ["H % 12 == 0"]
+
+
+def test_a_join_is_the_simpler_size() -> None:
+    assert join(2 * (H // 2), H) == H
+    assert join(H % 2, 0) == 0
+    assert join(H // 16, 2 * (H // 32)) == H // 16
+
+
+def test_a_join_against_what_was_assumed_before_is_refused() -> None:
+    with Assumptions() as found:
+        join(H, 2 * (H // 2))
+        with pytest.raises(DimMismatch) as raised:
+            join(H, 2 * ((H - 1) // 2) + 1)
+    comparison = raised.value.comparison
+    assert (comparison.kind, comparison.counterexample) == ("different", {"H": 28})
+    assert (comparison.left, comparison.right) == (28, 27)
+    assert list(map(str, found.constraints)) == ["H % 2 == 0"]
+
+
+def test_sizes_that_agree_at_isolated_sizes_only_do_not_join() -> None:
+    with Assumptions() as found, pytest.raises(DimMismatch) as raised:
+        join(H, (H - 1) // 2 + 1)
+    assert raised.value.comparison.counterexample == {"H": 29}
+    assert found.constraints == []
+
+
+def test_symbols_of_a_block_are_decided_by_their_meaning() -> None:
+    h, w = symbol("h"), symbol("w")
+    with Assumptions({"h": 2 * H, "w": H + 2}) as found:
+        assert same(h, 2 * (h // 2))
+        assert holds(h, ">=", 2) is True
+        assert minimum_value(w) == 3
+        assert join(w, 2 * (w // 2)) == w
+    assert list(map(str, found.constraints)) == ["H % 2 == 0"]
+
+
+def test_the_innermost_assumptions_are_current() -> None:
+    with Assumptions({"h": H}) as outer:
+        with Assumptions({"h": 2 * W}) as inner:
+            join(symbol("h"), 4 * (symbol("h") // 4))
+        join(symbol("h"), 3 * (symbol("h") // 3))
+    assert list(map(str, inner.constraints)) == ["W % 2 == 0"]
+    assert list(map(str, outer.constraints)) == ["H % 3 == 0"]
+
+
+def test_assumed_bounds_are_solved_and_the_strongest_is_kept() -> None:
+    with Assumptions({"h": H - 4}) as found:
+        assume(Constraint((symbol("h") - 3) // 2 + 1, ">=", 1))
+        assume(Constraint(symbol("h"), ">=", 9))
+        assume(Constraint(symbol("h"), ">", 2))
+        assume(Constraint(H, ">=", 1))
+    assert list(map(str, found.constraints)) == ["H >= 13"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(in_one, st.integers(-5, 20))
+def test_a_solved_bound_says_the_same(text: str, least: int) -> None:
+    with Assumptions() as found:
+        assume(Constraint(size(text), ">=", least))
+    for n in [*range(1, 300), *LARGE]:
+        assert all(c.holds_at({"H": n}) for c in found.constraints) == (value(text, {"H": n}) >= least)
+
+
+def test_conditions_are_dropped_where_nobody_asks() -> None:
+    assume(Constraint(H, ">=", 5))
+    assert join(H, 2 * (H // 2)) == H
+    with Assumptions() as found:
+        pass
+    assert found.constraints == []
+
+
+ADVERSARIAL: list[tuple[Dim, Dim]] = [
+    (H, 1_000_003 * (H // 1_000_003)),
+    (product([symbol(f"d{i}") // (i + 2) for i in range(12)]), product([symbol(f"d{i}") for i in range(12)])),
+    (sum((H // p for p in (2, 3, 5, 7, 11, 13, 17, 19)), 0), H),
+    (H * (H // 97) * (W // 89), W**3 + H // 83),
+    ((H + W + N + C) ** 8, (H + W) ** 8 + (N + C) ** 7),
+    ((H // W) // (W // N + 1), C // (H + W)),
+]
+
+
+@pytest.mark.parametrize(("left", "right"), ADVERSARIAL, ids=range(len(ADVERSARIAL)))
+def test_a_decision_that_would_take_too_long_is_the_tolerant_one(left: Dim, right: Dim) -> None:
+    comparison = compare(left, right)
+    assert comparison.kind != "equal"
+    assert holds(left, "==", right) is not True
+    if comparison.kind == "sometimes":
+        assert str(comparison.constraint)
+
+
+@pytest.mark.parametrize("module", [dims, decide, bounds], ids=lambda module: module.__name__)
+def test_documented_examples_are_true(module: object) -> None:
+    assert doctest.testmod(module).failed == 0  # type: ignore[arg-type]
