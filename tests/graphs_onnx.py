@@ -39,7 +39,9 @@ class Body:
         self.buffers.append(Buffer(name, len(self.types) - 1, type, make, saved))
         return len(self.types) - 1
 
-    def call(self, kind: str, *operands: int | Literal, label: str | None = None, name: str = "", **arguments: Any) -> Any:
+    def call(
+        self, kind: str, *operands: int | Literal, label: str | None = None, name: str = "", **arguments: Any
+    ) -> Any:
         """Apply an operation; one value, or a tuple of them."""
         op = registry[kind](**arguments)
         return self._add(op, operands, op.result_types(*self._types_of(operands)), label, name, ())

@@ -170,6 +170,11 @@ def test_an_empty_span_is_one_caret_also_at_the_end_of_the_file() -> None:
     assert "1 | x" in drawn(Label(Span(Source("x"), 40, 90), "beyond the end"))
 
 
+def test_a_file_that_could_not_be_read_is_named_without_a_line() -> None:
+    problem = Diagnostic("E0213", "there is no file a.net", (Label(Span(Source("", "a.net"), 0, 0)),))
+    assert render(problem) == "error[E0213]: there is no file a.net\n --> a.net"
+
+
 def test_tabs_and_wide_characters_are_aligned() -> None:
     tabs = Source("\tx =\ty\n")
     assert body(drawn(at(tabs, "y", "here"))) == "1 |     x =    y\n  |            ^ here"

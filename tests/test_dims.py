@@ -45,17 +45,17 @@ LARGE = (10**6, 10**6 + 7, 3 * 10**9 + 1)
 
 # Texts of expressions, so that Python itself says what they are worth
 _numbers = st.integers(-9, 9).map(lambda n: f"({n})")
-_divisors = st.sampled_from([-3, -2, 1, 2, 3, 4, 5, 7]).map(lambda n: f"({n})")
 
 
-def _texts(names: tuple[str, ...], leaves: int) -> st.SearchStrategy[str]:
+def _texts(
+    names: tuple[str, ...], leaves: int, divisors: tuple[int, ...] = (-3, -2, 1, 2, 3, 4, 5, 7)
+) -> st.SearchStrategy[str]:
+    by = st.sampled_from(divisors).map(lambda n: f"({n})")
     return st.recursive(
         st.sampled_from(names) | _numbers,
         lambda inner: st.one_of(
             st.tuples(inner, st.sampled_from("+-*"), inner).map(lambda p: f"({p[0]} {p[1]} {p[2]})"),
-            st.tuples(inner, st.sampled_from(["//", "%"]), _divisors).map(
-                lambda p: f"({p[0]} {p[1]} {p[2]})"
-            ),
+            st.tuples(inner, st.sampled_from(["//", "%"]), by).map(lambda p: f"({p[0]} {p[1]} {p[2]})"),
             inner.map(lambda text: f"(-{text})"),
         ),
         max_leaves=leaves,
@@ -128,7 +128,7 @@ def test_substituting_first_and_evaluating_first_are_the_same(
 def test_the_text_of_a_size_parses_back_to_it(text: str, values: dict[str, int]) -> None:
     shown = str(size(text))
     assert value(shown, values) == value(text, values)
-    assert str(size(shown)) == shown
+    assert size(shown) == size(text)
 
 
 @given(texts)
@@ -176,6 +176,7 @@ SIMPLIFIED = [
     ((4 * H + 3) // 4, H),
     ((2 * H + W) // 2, H + W // 2),
     ((H // 2 + 1) // 3, (H + 2) // 6),
+    ((W - H // 2) // 3, (2 * W - H + 1) // 6),
     ((2 * H + 1) // 4, H // 2),
     (H * W // W, H),
     ((H * W + 3 * W) // W, H + 3),
@@ -419,6 +420,10 @@ COMPARED: list[tuple[Dim, Dim, str, object]] = [
     (H // 2, W // 2 + 1, "sometimes", "H//2 == W//2 + 1"),
     (N, 2 * (M // 2), "sometimes", "N == 2*(M//2)"),
     (2 * H, 2 * W + 1, "different", ({"H": 29, "W": 28}, 58, 57)),
+    (N * (H // 2), M * (H // 2), "sometimes", "N*(H//2) == M*(H//2)"),
+    (H // W, 0, "sometimes", "H//W == 0"),
+    (H + W, 2**22, "different", ({"H": 29, "W": 28}, 57, 2**22)),
+    (N + N // 2, M // 3, "sometimes", "N + N//2 == M//3"),
     (H * W, 7 * H, "different", ({"H": 29, "W": 28}, 812, 203)),
     (H * W, H + W, "different", ({"H": 29, "W": 28}, 812, 57)),
     (H + W, 1, "different", ({"H": 29, "W": 28}, 57, 1)),
@@ -454,6 +459,9 @@ HELD: list[tuple[Dim, str, Dim, bool | None]] = [
     (H * W, ">=", H, True),
     ((H + 223) // 224 * 224, ">=", H, True),
     (H % 1_000_003, "<", 1_000_003, True),
+    (H % 1_000_003, ">=", 5, None),
+    (H % 1_000_003, "<=", 5, None),
+    (-3 // W, "<", 0, True),
     (H // W, "<", 0, False),
     (H, "<", W, None),
 ]
@@ -464,6 +472,25 @@ def test_relations_hold_for_all_sizes_for_none_or_depend(
     left: Dim, op: decide.Relation, right: Dim, answer: bool | None
 ) -> None:
     assert holds(left, op, right) is answer
+
+
+def test_the_smallest_value_may_lie_before_a_dip() -> None:
+    assert minimum_value((H - 1) * ((H - 4) ** 2 + 1)) == 0
+    assert minimum_value(H * H - 6 * H) == -9
+    assert maximum_value(6 * H - H * H) == 9
+
+
+@settings(max_examples=100, deadline=None)
+@given(_texts(("H",), 5, divisors=(-10007, 4999, 3, 8191)))
+def test_bounds_that_cannot_be_exact_are_still_bounds(text: str) -> None:
+    low, high = minimum_value(size(text)), maximum_value(size(text))
+    for n in [
+        *range(1, 50),
+        *(m * k + r for m in (4999, 8191, 10007) for k in (1, 2, 7) for r in (-1, 0, 1)),
+    ]:
+        found = value(text, {"H": n})
+        assert low is None or low <= found
+        assert high is None or found <= high
 
 
 def test_a_size_below_one_everywhere_is_found() -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 
-from tests.laws import REFERENCES, VALUES, Trial, ids_below
+from netdsl.ir.types import Tensor
+from netdsl.ops import registry
+from netdsl.ops.base import Case
+from netdsl.ops.pool import Pool
+from tests.laws import NEEDS_NUMBERS, RANDOM, REFERENCES, VALUES, Trial, Values, ids_below, trial, value_of
 
 VALUES["Embedding"] = ids_below("num_embeddings")
 VALUES["EmbeddingBag"] = ids_below("num_embeddings")
@@ -19,5 +24,45 @@ def bag(module: Any, ids: torch.Tensor, weights: torch.Tensor | None = None) -> 
 REFERENCES["EmbeddingBag"] = bag
 
 
+def unpooled(kind: str) -> Values:
+    """Indices that differ within a channel, as those of a pool do."""
+
+    def make(arguments: Any, operands: Any, generator: torch.Generator) -> list[Any]:
+        x, indices = operands
+        found = trial(kind, Case(arguments, (x, Tensor(x.shape, "int64"))))
+        plane = math.prod(found.types[0].shape[2:]) if found.types else 1
+        count = math.prod(indices.shape[2:])
+        shuffled = [
+            torch.randperm(max(plane, count), generator=generator)[:count]
+            for _ in range(math.prod(indices.shape[:2]))
+        ]
+        places = torch.cat(shuffled).reshape(indices.shape)
+        return [value_of(x, generator), places.to(getattr(torch, indices.dtype))]
+
+    return make
+
+
+for axes in (1, 2, 3):
+    VALUES[f"MaxUnpool{axes}d"] = unpooled(f"MaxUnpool{axes}d")
+
+
 def allowed(found: Trial) -> bool:
+    """What torch takes and the language refuses, with the reason."""
+    x = found.case.operands[0]
+    if issubclass(registry[found.kind], Pool) and not x.is_float:
+        return True  # torch pools integers in some of its kernels, and in others it does not
+    if found.kind in ("AdaptiveAvgPool2d", "AdaptiveAvgPool3d") and found.op and set(found.op.targets) == {1}:
+        return True  # to one element torch pools inputs of any rank, to more it does not
     return False
+
+
+def draws_windows(found: Trial) -> bool:
+    """Whether the windows of a fractional pool are left to chance; with an even stretch between them they are not."""
+    x = found.case.operands[0]
+    pooled = found.types[0]
+    spare = [(size - found.case.arguments["kernel_size"], target - 1) for size, target in zip(x.shape[2:], pooled.shape[2:])]
+    return any(target and room % target for room, target in spare)
+
+
+RANDOM["FractionalMaxPool2d"] = RANDOM["FractionalMaxPool3d"] = draws_windows
+NEEDS_NUMBERS.update({f"AdaptiveMaxPool{axes}d" for axes in (2, 3)})  # places of maxima along an axis that is kept

@@ -24,21 +24,39 @@ _COLOURS: Final = {
     "embedding": ("#DDF0F3", "#5A98A3"),
     "block": ("#E9EEF3", "#51616F"),
 }
-_WEIGHTS: Final = {"chain": "20", "fork": "4", "join": "1"}  # how straight and short an arrow is kept
+_WEIGHTS: Final = {"chain": "1000", "fork": "4", "join": "1"}  # how straight and short an arrow is kept
 _PLAIN = ("#FFFFFF", "#8A96A1")
 _FRAMES = ("#F7F9FB", "#EFF3F7")  # alternating, so that nesting shows
 
 
 def dot(graph: Graph, depth: int | None = None) -> str:
-    """The diagram as DOT text. `depth` is how many levels of blocks are open; without it, as many as read well."""
+    """The diagram as DOT text, the same for the same graph.
+
+    `depth` is how many levels of blocks are open, 0 for none; without it, as many as are read at a glance.
+    """
     return "\n".join(_document(picture(graph, depth))) + "\n"
+
+
+def render(graph: Graph, path: str | Path, depth: int | None = None) -> Path:
+    """Draw `graph` into a `.svg`, `.png` or `.pdf` file, or write its `.dot` text; `depth` as for `dot`.
+
+    Raises `DrawingError` for another kind of file, and where there is no Graphviz.
+    """
+    from netdsl.backends.graphviz import draw
+
+    target = Path(path)
+    text = dot(graph, depth)
+    if target.suffix in (".dot", ".gv"):
+        target.write_text(text, encoding="utf-8")
+        return target
+    return draw(text, target)
 
 
 def _document(shown: Picture) -> Iterator[str]:
     yield f"digraph {_quoted(shown.title)} {{"
     title = _rows([_bold(shown.title), _small(shown.note), " "])
     yield f'  graph [label=<{title}>, labelloc=t, fontname="{_FONT}", fontsize=16, fontcolor="{_INK}", rankdir=TB,'
-    yield '    nodesep=0.28, ranksep=0.26, bgcolor=white, pad=0.25, newrank=false, splines=true, ordering=out]'
+    yield "    nodesep=0.28, ranksep=0.26, bgcolor=white, pad=0.25, newrank=true, splines=true, ordering=out]"
     yield f'  node [fontname="{_FONT}", fontsize=11, fontcolor="{_INK}", shape=box, style="rounded,filled",'
     yield '    penwidth=1, margin="0.12,0.06", height=0.3]'
     yield f'  edge [fontname="{_FONT}", fontsize=9, fontcolor="{_GREY}", color="{_LINE}", arrowsize=0.6, penwidth=1.1]'
@@ -61,11 +79,30 @@ def _items(items: list[Box | Frame], level: int) -> Iterator[str]:
 def _frame(frame: Frame, level: int, *, inset: bool = False) -> Iterator[str]:
     indent = "  " * level
     label = _heading(frame)
-    look = 'style="rounded,dashed", bgcolor="#FFFFFF"' if inset else f'style="rounded,filled", fillcolor="{_FRAMES[level % 2]}"'
+    look = (
+        'style="rounded,dashed", bgcolor="#FFFFFF"'
+        if inset
+        else f'style="rounded,filled", fillcolor="{_FRAMES[level % 2]}"'
+    )
     yield f"{indent}subgraph {_quoted('cluster ' + frame.id)} {{"
-    yield f'{indent}  graph [label=<{label}>, labeljust=l, labelloc=t, fontsize=10, {look}, color="#C3CCD5", margin=10]'
+    side = "r" if frame.beside else "l"
+    yield f'{indent}  graph [label=<{label}>, labeljust={side}, labelloc=t, fontsize=10, {look}, color="#C3CCD5", margin=10]'
     yield from _items(frame.items, level + 1)
+    yield from _spacer(frame, level + 1)
     yield f"{indent}}}"
+
+
+def _spacer(frame: Frame, level: int) -> Iterator[str]:
+    """Room beside the first box, so that the arrow into it passes by the title."""
+    entry = next((item for item in frame.items if isinstance(item, Box) and item.id == frame.entry), None)
+    if entry is None:
+        return
+    width = _heading_width(frame) - _width(f"{entry.title} {entry.caption}", 11) / 2 - 14
+    if width > 8:
+        room = _quoted(f"room {frame.id}")
+        yield f'{"  " * level}{room} [style=invis, label="", width={width / 72:.2f}, fixedsize=true, height=0.1]'
+        first, second = (_quoted(entry.id), room) if frame.beside else (room, _quoted(entry.id))
+        yield f"{'  ' * level}{{rank=same; {first} -> {second} [style=invis]}}"
 
 
 def _box(box: Box) -> str:
@@ -74,14 +111,22 @@ def _box(box: Box) -> str:
     label = _rows([first, _small(box.note)]) if box.note else first
     look = {"label": f"<{label}>", "fillcolor": f'"{fill}"', "color": f'"{line}"'}
     if box.role in ("input", "output"):
-        look.update(shape="ellipse", style='"filled,dashed"' if box.dashed else "filled", margin='"0.06,0.03"')
+        look.update(
+            shape="ellipse", style='"filled,dashed"' if box.dashed else "filled", margin='"0.06,0.03"'
+        )
         look.update(fillcolor='"#FFFFFF"', color=f'"{_INK}"')
     if box.role == "tensor":
         look.update(style='"rounded,filled,dashed"')
     if box.role == "step":
         look.update(fontsize="9.5", margin='"0.09,0.03"', height="0.22")
     if box.role == "sign":
-        look.update(shape="circle" if len(box.caption) <= 2 else "box", margin="0.02", height="0.24", width="0.24", fontsize="12")
+        look.update(
+            shape="circle" if len(box.caption) <= 2 else "box",
+            margin="0.02",
+            height="0.24",
+            width="0.24",
+            fontsize="12",
+        )
     if box.role == "block":
         look.update(penwidth="1.5")
     if box.hint:
@@ -96,18 +141,27 @@ def _arrow(arrow: Arrow) -> str:
     look["weight"] = _WEIGHTS[arrow.course]
     if arrow.leap:
         look.update(color=f'"{_LEAP}"', penwidth="1.4", weight="0")
-    return f"{_quoted(arrow.tail)} -> {_quoted(arrow.head)} [{', '.join(f'{k}={v}' for k, v in look.items())}]"
+    return (
+        f"{_quoted(arrow.tail)} -> {_quoted(arrow.head)} [{', '.join(f'{k}={v}' for k, v in look.items())}]"
+    )
 
 
 def _heading(frame: Frame) -> str:
-    """A frame's title in its left half, so that the arrow that enters in the middle does not cross it."""
-    lines = [" ".join(part for part in (frame.title, frame.caption) if part), frame.note]
-    width = round(max(len(lines[0]) * 10, len(lines[1]) * 9) * 0.62)
+    """A frame's title, away from the arrow that enters."""
+    side = "right" if frame.beside else "left"
     first = " ".join(part for part in (_bold(frame.title), _text(frame.caption)) if part)
-    rows = "".join(
-        f'<tr><td align="left">{cell}</td><td width="{width}"></td></tr>' for cell in (first, _small(frame.note)) if cell
-    )
+    rows = "".join(f'<tr><td align="{side}">{cell}</td></tr>' for cell in (first, _small(frame.note)) if cell)
     return f'<table border="0" cellborder="0" cellspacing="0" cellpadding="0">{rows}</table>'
+
+
+def _heading_width(frame: Frame) -> float:
+    """About how wide the title is, in points."""
+    first = " ".join(part for part in (frame.title, frame.caption) if part)
+    return max(_width(first, 10.5), _width(frame.note, 9))
+
+
+def _width(text: str, size: float) -> float:
+    return len(text) * size * 0.6
 
 
 def _rows(cells: list[str]) -> str:
@@ -134,11 +188,3 @@ def _bold(text: str) -> str:
 
 def _small(text: str) -> str:
     return f'<font point-size="9" color="{_GREY}">{_text(text)}</font>' if text else ""
-
-
-def render(graph: Graph, path: str | Path, depth: int | None = None) -> Path:
-    import pygraphviz
-    path = Path(path)
-    a = pygraphviz.AGraph(string=dot(graph, depth))
-    a.draw(str(path), prog="dot", args="-Gdpi=110")
-    return path

@@ -25,9 +25,9 @@ from netdsl.ops.target import OnnxValue
 def to_onnx(graph: Graph, state: Mapping[str, Any], *, checked: bool = True) -> ModelProto:
     """The model as ONNX, whole in memory.
 
-    `state` has the tensors, numpy's or torch's, by their `state_dict` keys; those that no operation reads may be
-    missing. Inputs and outputs are named as in the source, an only output without a name `output`. Raises `ValueError`
-    where the state does not fit the graph, or the graph has errors.
+    `state` has the tensors, numpy's or torch's, by their `state_dict` keys; those that no operation reads may
+    be missing. Inputs and outputs are named as in the source, an only output without a name `output`. Raises
+    `ValueError` where the state does not fit the graph, or the graph has errors.
     """
     model = _model(graph, Inline(state))
     if checked:
@@ -40,8 +40,9 @@ def export(
 ) -> Path:
     """Write `graph` as an ONNX file, checked by `onnx.checker`; nothing is left at `path` when that fails.
 
-    `state` is a module, or the tensors by their `state_dict` keys. Tensors of more than `external_above` bytes together
-    go to a second file, `NAME.onnx.data`, beside it: a protobuf file cannot hold more than 2 GiB.
+    `state` is a module, or the tensors by their `state_dict` keys. Tensors of more than `external_above`
+    bytes together go to a second file, `NAME.onnx.data`, beside it: a protobuf file cannot hold more than 2
+    GiB.
     """
     target = Path(path)
     tensors = state if isinstance(state, Mapping) else tensors_of(state)
@@ -69,9 +70,11 @@ def output_names(graph: Graph) -> list[str]:
 def single(
     op: Operation, operand_types: Sequence[Tensor | Scalar], state: Mapping[str, Any] | None = None
 ) -> ModelProto:
-    """A model of one operation: inputs `x0`, `x1`, … for the tensors among the operands, results `y0`, `y1`, ….
+    """A model of one operation: inputs `x0`, `x1`, … for the tensors among the operands, results `y0`, `y1`,
+    ….
 
-    `state` has the layer's tensors by their names in `op.state()`; without it they are zeros. The model is checked.
+    `state` has the layer's tensors by their names in `op.state()`; without it they are zeros. The model is
+    checked.
     """
     recorder = Recorder()
     operands: list[OnnxValue | Scalar] = []

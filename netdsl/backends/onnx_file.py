@@ -1,4 +1,5 @@
-"""An ONNX model on disk: written whole or not at all, its tensors inside or, where they are too many, in a file beside it."""
+"""An ONNX model on disk: written whole or not at all, its tensors inside or, where they are too many, in a
+file beside it."""
 
 from __future__ import annotations
 
@@ -26,9 +27,14 @@ class Inline:
         self._state = state
 
     def initializer(self, name: str, stored: Stored) -> TensorProto:
-        """The tensor `stored` under `name`. Raises `ValueError` where the state has none, or one of another shape."""
+        """The tensor `stored` under `name`.
+
+        Raises `ValueError` where the state has none, or one of another shape.
+        """
         array = self.array(stored)
-        return helper.make_tensor(name, element_type(stored.state.dtype), array.shape, array.tobytes(), raw=True)
+        return helper.make_tensor(
+            name, element_type(stored.state.dtype), array.shape, array.tobytes(), raw=True
+        )
 
     def array(self, stored: Stored) -> np.ndarray:
         if stored.key not in self._state:
@@ -57,7 +63,11 @@ class External(Inline):
         self._end = start + array.nbytes
         proto = TensorProto(name=name, data_type=element_type(stored.state.dtype), dims=array.shape)
         proto.data_location = TensorProto.EXTERNAL
-        for key, value in (("location", self.location), ("offset", str(start)), ("length", str(array.nbytes))):
+        for key, value in (
+            ("location", self.location),
+            ("offset", str(start)),
+            ("length", str(array.nbytes)),
+        ):
             proto.external_data.add(key=key, value=value)
         return proto
 

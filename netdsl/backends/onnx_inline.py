@@ -1,4 +1,5 @@
-"""Bodies written into an ONNX recorder, in evaluation mode: blocks in place, each layer under its own path."""
+"""Bodies written into an ONNX recorder, in evaluation mode: blocks in place, each layer under its own
+path."""
 
 from __future__ import annotations
 
@@ -15,10 +16,14 @@ from netdsl.ops.target import OnnxValue
 Value: TypeAlias = OnnxValue | Scalar | None  # None: it exists in training mode only
 
 
-def inline(recorder: Recorder, graph: Graph, inputs: Sequence[OnnxValue]) -> tuple[dict[str, Tensor], list[OnnxValue]]:
-    """Write a model for `inputs`: the types of the values in it, by name, and its evaluation-mode outputs in order.
+def inline(
+    recorder: Recorder, graph: Graph, inputs: Sequence[OnnxValue]
+) -> tuple[dict[str, Tensor], list[OnnxValue]]:
+    """Write a model for `inputs`: the types of the values in it, by name, and its evaluation-mode outputs in
+    order.
 
-    Raises `ValueError` for a graph with an unknown type, and where an output needs what training alone computes.
+    Raises `ValueError` for a graph with an unknown type, and where an output needs what training alone
+    computes.
     """
     types: dict[str, Tensor] = {}
     outputs = evaluation_outputs(graph)
@@ -38,7 +43,8 @@ def evaluation_outputs(graph: Graph) -> list[Output]:
 
 
 class _Body:
-    """One body, or one use of a block: its names, its tensors, and its sizes in the model's free dimensions."""
+    """One body, or one use of a block: its names, its tensors, and its sizes in the model's free
+    dimensions."""
 
     def __init__(
         self,
@@ -59,7 +65,8 @@ class _Body:
         self.assumptions = Assumptions(meaning)
 
     def write(self, inputs: Sequence[Value], wanted: Collection[int]) -> dict[int, Value]:
-        """The values of the body, given those of its inputs; nodes that `wanted` does not need are left out."""
+        """The values of the body, given those of its inputs; nodes that `wanted` does not need are left
+        out."""
         graph = self.graph
         for number, (entry, value) in enumerate(zip(graph.inputs, inputs, strict=True)):
             here = isinstance(value, OnnxValue)

@@ -1,6 +1,8 @@
-"""Sizes as ONNX values: numbers are constants, free dimensions are read from the shapes of the model's inputs.
+"""Sizes as ONNX values: numbers are constants, free dimensions are read from the shapes of the model's
+inputs.
 
-A size is a vector of one int64, so that several are concatenated as they are; each size is computed once in a model.
+A size is a vector of one int64, so that several are concatenated as they are; each size is computed once in a
+model.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ class SizeWriter:
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self._axes: dict[str, tuple[str, int]] = {}  # where an input has a free dimension as it is
-        self._linear: dict[str, tuple[str, int, int, int]] = {}  # where it has a multiple of one, plus a number
+        self._linear: dict[
+            str, tuple[str, int, int, int]
+        ] = {}  # where it has a multiple of one, plus a number
         self._known: dict[Dim, OnnxValue] = {}
         self._scalars: dict[Dim, OnnxValue] = {}
         self._vectors: dict[tuple[Dim, ...], OnnxValue] = {}

@@ -1,15 +1,16 @@
-"""The recorder that operations write their ONNX lowering into: steps, constants, sizes and the tensors they read.
+"""The recorder that operations write their ONNX lowering into: steps, constants, sizes and the tensors they
+read.
 
-Constants and sizes are computed from the model's inputs alone, each once; they form a prologue before all other steps.
-Names are ours: `/layer1/0/conv1` is what the node of that layer is called, and the value it gives unless the source has
-a name for it; tensors keep their `state_dict` keys.
+Constants and sizes are computed from the model's inputs alone, each once; they form a prologue before all
+other steps. Names are ours: `/layer1/0/conv1` is what the node of that layer is called, and the value it
+gives unless the source has a name for it; tensors keep their `state_dict` keys.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from onnx import AttributeProto, defs, helper
@@ -83,7 +84,7 @@ class Recorder(OnnxTarget):
         self.dtypes: dict[str, str] = {}
         self.values = Names()
         self.node_names = Names()
-        self.meaning: Mapping[str, Dim] = {}  # the sizes of the body being written, in the model's free dimensions
+        self.meaning: Mapping[str, Dim] = {}  # the sizes of this body, in the model's free dimensions
         self._owner = Owner()
         self._constants: dict[tuple[str, tuple[int, ...], bytes], OnnxValue] = {}
         self._schemas: dict[str, defs.OpSchema] = {}
@@ -97,7 +98,9 @@ class Recorder(OnnxTarget):
         """Record a node. Attributes are typed by the operator's schema; one that is None is left out."""
         for value in inputs:
             if value is not None and not isinstance(value, OnnxValue):
-                raise TypeError(f"`{kind}` got {value!r} for a tensor: literals go through `like` or `constant`")
+                raise TypeError(
+                    f"`{kind}` got {value!r} for a tensor: literals go through `like` or `constant`"
+                )
         schema = self._schema(kind)
         if len(inputs) > schema.max_input:
             raise TypeError(f"`{kind}` takes {schema.max_input} inputs, not {len(inputs)}")
@@ -116,7 +119,10 @@ class Recorder(OnnxTarget):
         return values[0] if results == 1 else values
 
     def constant(self, value: Any, dtype: str) -> OnnxValue:
-        """A constant, each once in a model. A number that `dtype` cannot hold is a mistake of the lowering."""
+        """A constant, each once in a model.
+
+        A number that `dtype` cannot hold is a mistake of the lowering.
+        """
         array = np.asarray(value)
         wanted = numpy_dtype(dtype)
         if dtype == "bool" or dtype.startswith(("int", "uint")):
@@ -181,21 +187,25 @@ class Recorder(OnnxTarget):
     ) -> tuple[OnnxValue, ...]:
         """Write `op` for `operands`, which carry their types.
 
-        The body has the names `scope` (`/layer1/0/`) and the tensors `prefix` (`layer1.0.`). Raises `TypeError` where
-        the lowering disagrees with `results` in number or dtype.
+        The body has the names `scope` (`/layer1/0/`) and the tensors `prefix` (`layer1.0.`). Raises
+        `TypeError` where the lowering disagrees with `results` in number or dtype.
         """
         types: list[Any] = [o if isinstance(o, Scalar) else o.type for o in operands]
         own = f"{prefix}{label}." if label else prefix
-        self._owner = Owner(own, op.state(*types) if op.is_layer else {}, op.kind)
+        self._owner = Owner(own, op.state(*types) if op.is_layer else {}, str(op.kind))
         start = len(self.steps)
         written = op.onnx(self, *operands)  # type: ignore[attr-defined]
         values = written if isinstance(written, tuple) else (written,)
         if len(values) != len(results):
-            raise TypeError(f"the lowering of `{op.kind}` has {len(values)} results, its types {len(results)}")
+            raise TypeError(
+                f"the lowering of `{op.kind}` has {len(values)} results, its types {len(results)}"
+            )
         renamed = self._name(self.steps[start:], op, scope, label, values, names)
         for value, type in zip(values, results, strict=True):
             if self.dtypes[value.name] != type.dtype:
-                raise TypeError(f"the lowering of `{op.kind}` gives {self.dtypes[value.name]}, its type is {type}")
+                raise TypeError(
+                    f"the lowering of `{op.kind}` gives {self.dtypes[value.name]}, its type is {type}"
+                )
         return tuple(
             OnnxValue(renamed.get(value.name, value.name), type)
             for value, type in zip(values, results, strict=True)
@@ -247,7 +257,9 @@ class Recorder(OnnxTarget):
         wanted: dict[str, str] = {}
         for number, value in enumerate(values):
             plain = base if len(values) == 1 else f"{base}.{number}"
-            wanted.setdefault(value.name, scope + names[number] if number < len(names) and names[number] else plain)
+            wanted.setdefault(
+                value.name, scope + names[number] if number < len(names) and names[number] else plain
+            )
         renamed: dict[str, str] = {}
         for step in steps:
             step.name = base if len(steps) == 1 else self.node_names.claim(f"{base}/{step.kind}")
@@ -263,12 +275,16 @@ class Recorder(OnnxTarget):
     def _store(self, name: str, how: str | None, arguments: Mapping[str, Any]) -> OnnxValue:
         state = self._owner.state.get(name)
         if state is None:
-            raise TypeError(f"`{self._owner.kind}` has no tensor `{name}`: it has {sorted(self._owner.state)}")
+            raise TypeError(
+                f"`{self._owner.kind}` has no tensor `{name}`: it has {sorted(self._owner.state)}"
+            )
         frozen = tuple((key, tuple(v) if isinstance(v, list) else v) for key, v in sorted(arguments.items()))
         stored = Stored(self._owner.prefix + name, state, how, frozen)
         if how is None:
             return self._initializer(stored, stored.key, state.shape)
-        details = "_".join(str(v) for _, value in frozen for v in (value if isinstance(value, tuple) else (value,)))
+        details = "_".join(
+            str(v) for _, value in frozen for v in (value if isinstance(value, tuple) else (value,))
+        )
         shape = derive(np.broadcast_to(np.zeros(()), state.shape), stored).shape
         return self._initializer(stored, f"{stored.key}.{how}" + (f"_{details}" if details else ""), shape)
 
@@ -292,7 +308,7 @@ class Recorder(OnnxTarget):
         known = schema.attributes.get(name)
         if known is None:
             raise TypeError(f"`{schema.name}` of opset {self.opset} has no attribute `{name}`")
-        kind = int(known.type.value)
+        kind = int(cast(Any, known.type).value)
         if isinstance(value, str) and kind == AttributeProto.INT and value in DTYPES:
             value = element_type(value)
         if kind == AttributeProto.FLOATS:
@@ -304,7 +320,9 @@ class Recorder(OnnxTarget):
         value = int(value) if isinstance(value, bool) else value
         return helper.make_attribute(name, list(value) if isinstance(value, tuple) else value, attr_type=kind)
 
-    def _result_dtype(self, schema: defs.OpSchema, number: int, step: Step, attributes: Mapping[str, Any]) -> str:
+    def _result_dtype(
+        self, schema: defs.OpSchema, number: int, step: Step, attributes: Mapping[str, Any]
+    ) -> str:
         formal = schema.outputs[min(number, len(schema.outputs) - 1)].type_str
         if formal.startswith("tensor("):
             return dtype_of_string(formal)
@@ -315,7 +333,9 @@ class Recorder(OnnxTarget):
         for attribute in ("to", "dtype"):
             if isinstance(attributes.get(attribute), str):
                 return attributes[attribute]
-        allowed = next((c.allowed_type_strs for c in schema.type_constraints if c.type_param_str == formal), [])
+        allowed = next(
+            (c.allowed_type_strs for c in schema.type_constraints if c.type_param_str == formal), []
+        )
         plain = [dtype_of_string(t) for t in allowed if t in DTYPE_OF_ONNX]
         return plain[0] if len(plain) == 1 else "float32"
 

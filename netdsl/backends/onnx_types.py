@@ -28,7 +28,8 @@ def numpy_dtype(dtype: str) -> np.dtype[Any]:
 
 
 def dtype_of_string(text: str) -> str:
-    """The dtype that a schema writes as `tensor(float)`; another kind of type is a mistake of the lowering."""
+    """The dtype that a schema writes as `tensor(float)`; another kind of type is a mistake of the
+    lowering."""
     dtype = DTYPE_OF_ONNX.get(text)
     if dtype is None:
         raise TypeError(f"{text} is not a tensor of numbers")

@@ -1,8 +1,8 @@
 """What a diagram shows, before anything is drawn: boxes, frames around blocks, arrows. `dot` writes it.
 
-`depth` is how many levels of blocks are open; a closed block is one box. Where no depth is asked for, the deepest picture
-that is still read at a glance is taken: of blocks that repeat one is drawn, with its number, and closed blocks are shown
-open beside the model.
+`depth` is how many levels of blocks are open; a closed block is one box. Where no depth is asked for, the
+deepest picture that is still read at a glance is taken: of blocks that repeat one is drawn, with its number,
+and closed blocks are shown open beside the model.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ class Frame:
     caption: str = ""
     note: str = ""
     items: list[Box | Frame] = field(default_factory=list)
+    entry: str = ""  # the box that alone takes what comes in, leaps aside
+    beside: bool = False  # it stands at the right of another branch
 
 
 @dataclass
@@ -85,6 +87,8 @@ def picture(graph: Graph, depth: int | None = None) -> Picture:
     drawer.whole(graph, model, levels, prefix="")
     insets = _insets(drawer, graph) if glance else []
     _mark_courses(drawer.arrows)
+    for frame in (model, *insets):
+        _mark_entries(frame, drawer.arrows)
     note = captions.count(parameter_count(graph), "parameter")
     return Picture(graph.name, note, model, drawer.arrows, insets)
 
@@ -167,12 +171,14 @@ def _insets(drawer: _Drawer, graph: Graph) -> list[Frame]:
 def _looks(graph: Graph) -> tuple[Any, ...]:
     """What two blocks that differ in numbers only have in common."""
     return tuple(
-        (_looks(node.op) if isinstance(node.op, Graph) else node.op.kind, node.operands) for node in graph.nodes
+        (_looks(node.op) if isinstance(node.op, Graph) else node.op.kind, node.operands)
+        for node in graph.nodes
     )
 
 
 def _mark_courses(arrows: Sequence[Arrow]) -> None:
-    """Say where each arrow belongs; one leaps where another from its box leads to its head by a longer way."""
+    """Say where each arrow belongs; one leaps where another from its box leads to its head by a longer
+    way."""
     rank: dict[str, int] = {}
     readers: dict[str, int] = {}
     sources: dict[str, int] = {}
@@ -193,12 +199,42 @@ def _mark_courses(arrows: Sequence[Arrow]) -> None:
             arrow.course = "join"
 
 
+def _mark_entries(whole: Frame, arrows: Sequence[Arrow]) -> None:
+    """Find for each frame the box at its entrance."""
+    places: dict[str, tuple[Frame, ...]] = {}
+
+    def visit(frame: Frame, around: tuple[Frame, ...]) -> None:
+        for item in frame.items:
+            if isinstance(item, Frame):
+                visit(item, (*around, item))
+            else:
+                places[item.id] = around
+
+    visit(whole, ())
+    entered: dict[str, set[str]] = {}
+    branched: set[str] = set()  # boxes that have one branch already
+    for arrow in (arrow for arrow in arrows if not arrow.leap):
+        outside = {id(frame) for frame in places.get(arrow.tail, ())}
+        for frame in places.get(arrow.head, ()):
+            if id(frame) in outside:
+                continue
+            heads = entered.setdefault(frame.id, set())
+            heads.add(arrow.head)
+            frame.entry = arrow.head if len(heads) == 1 else ""
+            frame.beside = len(heads) == 1 and arrow.tail in branched
+        branched.add(arrow.tail)
+
+
 @dataclass
 class _Value:
-    """A value where it is drawn: the box it comes from, and its shape until an arrow has shown it."""
+    """A value where it is drawn: the box it comes from, and its shape until an arrow has shown it.
+
+    Of inputs, params and buffers the box itself shows the shape.
+    """
 
     box: str
     text: str = ""
+    in_box: bool = False
 
 
 class _Drawer:
@@ -217,7 +253,7 @@ class _Drawer:
         for entry in graph.inputs:
             box = Box(self._id(prefix + entry.name), "input", entry.name, captions.shape(entry.type))
             frame.items.append(box)
-            sources.append(_Value(box.id))
+            sources.append(_Value(box.id, in_box=True))
         body = _Body(self, graph, frame, prefix, depth, {})
         values = body.draw(sources)
         for number, output in enumerate(graph.outputs):
@@ -320,7 +356,9 @@ class _Body:
             path, depth, times, block = f"{path}{inner.label}.", depth - 1, repeated.times, inner.op
             sizes = {name: substitute(dim, sizes) for name, dim in inner.sizes}
             caption = block.name
-        frame = Frame(self._box_id(node, block.name), node.label or "", _times(caption, times), _owned(block, times))
+        frame = Frame(
+            self._box_id(node, block.name), node.label or "", _times(caption, times), _owned(block, times)
+        )
         self.frame.items.append(frame)
         inside = _Body(self.drawer, block, frame, path, depth, sizes)
         values = inside.draw([self.values[o] for o in node.operands if isinstance(o, int)])
@@ -369,24 +407,40 @@ class _Body:
         return captions.shape(type)
 
     def _arrows(self, node: Node, box: Box) -> None:
-        for operand in dict.fromkeys(node.operands):
-            if not isinstance(operand, int):
-                continue
+        read = [operand for operand in dict.fromkeys(node.operands) if isinstance(operand, int)]
+        for operand in read:
             if operand not in self.values:
                 self._tensor(operand)
             value = self.values[operand]
-            self.drawer.arrows.append(Arrow(value.box, box.id, value.text))
+            text = value.text
+            if (
+                len(read) > 1 and not value.in_box and self.graph.types[operand] not in node.types
+            ):  # parts that make something else
+                text = self._shape(self.graph.types[operand])
+            self.drawer.arrows.append(Arrow(value.box, box.id, text))
             value.text = ""
 
     def _tensor(self, number: int) -> None:
         """A `param` or `buffer`, drawn where it is first read."""
-        for entry, learned in [(p, True) for p in self.graph.parameters] + [(b, False) for b in self.graph.buffers]:
+        for entry, learned in [(p, True) for p in self.graph.parameters] + [
+            (b, False) for b in self.graph.buffers
+        ]:
             if entry.value != number:
                 continue
-            note = captions.count(prod(int(str(d)) for d in entry.type.shape), "parameter") if learned else "buffer"
-            box = Box(self.drawer.new_id(self.prefix + entry.name), "tensor", entry.name, self._shape(entry.type), note)
+            note = (
+                captions.count(prod(int(str(d)) for d in entry.type.shape), "parameter")
+                if learned
+                else "buffer"
+            )
+            box = Box(
+                self.drawer.new_id(self.prefix + entry.name),
+                "tensor",
+                entry.name,
+                self._shape(entry.type),
+                note,
+            )
             self.frame.items.append(box)
-            self.values[number] = _Value(box.id)
+            self.values[number] = _Value(box.id, in_box=True)
 
 
 def _only_run(graph: Graph) -> Run | None:

@@ -20,6 +20,7 @@ from netdsl.backends.torch_names import same
 from netdsl.backends.torch_sizes import size_places
 from netdsl.backends.torch_sketch import Applied, Fixed, Learned, Sketch
 from netdsl.ir.dims import Expr, symbols
+from netdsl.ir.graph import Graph
 from netdsl.ops.target import Call, Index, Infix, Method, Prefix, Stride, Symbol
 
 Place: TypeAlias = tuple[int, str]
@@ -50,10 +51,10 @@ class Walk:
 
     def applied(self, entry: Applied) -> Applied:
         node = entry.node
-        kind = "" if entry.make is not None else node.op.kind
-        self.key.append((kind, node.label, node.names, node.results, entry.make is None))
+        kind = node.op.name if isinstance(node.op, Graph) else node.op.kind
+        self.key.append((kind if entry.make is None else "", node.label, node.names, node.results, entry.gives))
         self.owner = node.label or kind
-        return Applied(node, self.tree(entry.make), self.tree(entry.use))
+        return Applied(node, self.tree(entry.make), self.tree(entry.use), entry.gives)
 
     def learned(self, entry: Learned) -> Learned:
         self.owner = entry.parameter.name

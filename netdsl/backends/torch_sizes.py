@@ -77,7 +77,7 @@ class ShapeText:
     def __init__(self, graphs: Sequence[Graph], known: Mapping[tuple[Any, ...], str]) -> None:
         self.graphs = graphs
         self.known = dict(known)
-        self.letters: dict[tuple[Any, ...], str] = {}
+        self.letters: dict[tuple[str, tuple[Any, ...]], str] = {}
         self.taken = {name for graph in graphs for name in graph.symbols} | set(known.values())
 
     def value(self, number: int) -> str:
@@ -97,29 +97,30 @@ class ShapeText:
     def dim(self, column: tuple[Dim, ...], axis: int, rank: int) -> str:
         if all(same(dim, column[0]) for dim in column):
             return str(column[0])
-        name = self.known.get(column) or self.letters.get(column) or self.related(column)
-        if name is None:
-            name = self.letters[column] = self.letter(axis, rank)
-        return name
-
-    def related(self, column: tuple[Dim, ...]) -> str | None:
-        """`column` by one that has a letter: a half, a double, some more or less of it."""
-        for other, letter in self.letters.items():
-            for factor in (2, 3, 4, 8, 16, 32):
-                if all(dim == base // factor for dim, base in zip(column, other, strict=True)):
-                    return f"{letter}//{factor}"
-                if all(dim == factor * base for dim, base in zip(column, other, strict=True)):
-                    return f"{factor}*{letter}"
-            offset = column[0] - other[0]
-            if isinstance(offset, int) and all(
-                dim - base == offset for dim, base in zip(column, other, strict=True)
-            ):
-                return f"{letter} {'+' if offset > 0 else '-'} {abs(offset)}"
-        return None
-
-    def letter(self, axis: int, rank: int) -> str:
         letters = _LETTERS.get(rank, "")
         stem = letters[axis] if letters else "D"
+        name = self.known.get(column) or self.letters.get((stem, column)) or self.related(stem, column)
+        if name is None:
+            name = self.letters[stem, column] = self.free(stem)
+        return name
+
+    def related(self, stem: str, column: tuple[Dim, ...]) -> str | None:
+        """`column` by one of its axis that has a letter: a half, a double, some more or less of it."""
+        for (letter, other), name in self.letters.items():
+            if letter != stem:
+                continue
+            pairs = list(zip(column, other, strict=True))
+            for factor in (2, 3, 4, 8, 16, 32):
+                if all(dim == base // factor for dim, base in pairs):
+                    return f"{name}//{factor}"
+                if all(dim == factor * base for dim, base in pairs):
+                    return f"{factor}*{name}"
+            offset = column[0] - other[0]
+            if isinstance(offset, int) and all(dim - base == offset for dim, base in pairs):
+                return f"{name} {'+' if offset > 0 else '-'} {abs(offset)}"
+        return None
+
+    def free(self, stem: str) -> str:
         name, count = stem, 2
         while name in self.taken:
             name, count = f"{stem}{count}", count + 1

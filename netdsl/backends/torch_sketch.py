@@ -16,11 +16,15 @@ from netdsl.ops.target import Arg, Call, Symbol, call
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A node: what makes its module (None for a function), and its use, a tree over `Value`s."""
+    """A node: what makes its module (None for a function), and its use, a tree over `Value`s.
+
+    `gives` is None where the use is the result itself, else how torch nests several, as `(0, (1, 2))`.
+    """
 
     node: Node
     make: Make | Chain | None
     use: Any
+    gives: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +114,25 @@ def _applied(graph: Graph, node: Node, make_block: MakeBlock) -> Applied:
     if isinstance(node.op, Graph):
         block, sizes = make_block(node.op), dict(node.sizes)
         passed = tuple(sizes.get(name, symbol(name)) for name in block.passed)
-        return Applied(node, block.make, Use((*operands, *passed), ()))
+        gives = tuple(range(len(node.results))) if len(node.results) > 1 else None
+        return Applied(node, block.make, Use((*operands, *passed), ()), gives)
     types = graph.operand_types(node)
     op: Any = node.op
     tree = op.torch(*types)
-    if not node.op.is_layer:
-        return Applied(node, None, on_values(tree, operands))
+    if not op.is_layer:
+        return Applied(node, None, on_values(tree, operands), _nesting(op, types))
     args, kwargs = op.forward(*types)
     use = on_values(Call("", tuple(args), tuple(kwargs.items())), operands)
-    return Applied(node, _constructor(op, tree), Use(use.args, use.kwargs))
+    return Applied(node, _constructor(op, tree), Use(use.args, use.kwargs), _nesting(op, types))
+
+
+def _nesting(op: Any, types: tuple[Any, ...]) -> Any:
+    """How the results come from torch: a list of one is a list."""
+    if op.gives is not None:
+        return op.gives
+    results = op.infer(*types)
+    listed = isinstance(results, tuple) and (len(results) > 1 or not op.is_layer)
+    return tuple(range(len(results))) if listed else None
 
 
 def _constructor(op: Any, made: Call) -> Make:

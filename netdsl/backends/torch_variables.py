@@ -5,25 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from netdsl.backends.torch_expressions import values_in
 from netdsl.backends.torch_names import identifier, is_plain, unique
 from netdsl.backends.torch_order import Step
-from netdsl.ir.graph import Graph
+from netdsl.ir.graph import Graph, Node
 
 _FRESH: Final = ("y", "z", "u", "v", "w")
 _SHORT: Final = 2  # a name of the source up to this long is a variable that may take the next value of its chain
 _END: Final = 1 << 60
 
 
-@dataclass
-class Chainlike:
-    """What lies ahead of a value along the layers that take it alone: a name of the source, and the labels on the way."""
+class Ahead(NamedTuple):
+    """What lies ahead of a value along the layers that take it alone: a name of the source, what their labels share."""
 
     name: str = ""
-    labels: tuple[str, ...] = ()  # none, the only one, or what all begin with
-    several: bool = False
+    words: tuple[str, ...] | None = None
 
 
 @dataclass
@@ -34,6 +32,7 @@ class Variables:
     steps: Sequence[Step]
     inputs: tuple[str, ...]
     fixed: Mapping[int, str]  # values that are attributes, as params
+    avoid: frozenset[str] = frozenset()
     held: dict[str, int] = field(default_factory=dict)  # variable -> the value it holds
     of: dict[int, str] = field(default_factory=dict)
 
@@ -45,9 +44,11 @@ class Variables:
             for value in leaves:
                 self.last[value] = place
                 users.setdefault(value, set()).add(place)
+        self.users = {value: len(places) for value, places in users.items()}
         self.outputs = {o.value: o.name or "" for o in self.graph.outputs}
         self.last.update(dict.fromkeys(self.outputs, _END))
         self.source = dict(self._source_names())
+        self.spoken = frozenset(self.source.values())
         self.ahead = self._look_ahead(users)
         for number, name in enumerate(self.inputs):
             self.of[number] = name
@@ -56,28 +57,32 @@ class Variables:
     # -- what the source says
 
     def _source_names(self) -> Iterator[tuple[int, str]]:
-        several = len(self.graph.outputs) > 1
-        if several:
-            yield from ((value, name) for value, name in self.outputs.items() if name)
+        """The names that statements and outputs give to values; an output of training keeps its name to itself."""
+        outputs = self.graph.outputs
+        training = {o.name or f"out{n}": o.value for n, o in enumerate(outputs) if o.when_training}
         for step in self.steps:
             node = step.applied.node
-            yield from ((v, name) for v, name in zip(node.results, node.names, strict=False) if name)
+            for value, name in zip(node.results, node.names, strict=False):
+                if name and training.get(name, value) == value:
+                    yield value, name
+        if len(outputs) > 1:
+            yield from ((o.value, o.name) for o in outputs if o.name and o.name not in training)
+        yield from ((value, identifier(name, self.inputs)) for name, value in training.items())
 
-    def _look_ahead(self, users: Mapping[int, set[int]]) -> dict[int, Chainlike]:
-        ahead: dict[int, Chainlike] = {}
+    def _look_ahead(self, users: Mapping[int, set[int]]) -> dict[int, Ahead]:
+        ahead: dict[int, Ahead] = {}
         for place in range(len(self.steps) - 1, -1, -1):
             node = self.steps[place].applied.node
             value = node.results[0]
             following = users.get(value, set())
-            rest = Chainlike()
+            rest = Ahead()
             if len(following) == 1 and value not in self.outputs:
                 (after,) = following
                 if set(self.leaves[after]) == {value}:
                     rest = ahead[self.steps[after].applied.node.results[0]]
-            label = node.label or ""
-            own = _words(label) if label and not re.fullmatch(rf"{node.op_kind}_\d+", label) else ()
+            own = _words(node) if node.label else None
             name = self.source.get(value) or rest.name
-            ahead[value] = Chainlike(name, _common(own, rest), bool(rest.labels and own) or rest.several)
+            ahead[value] = Ahead(name, _common(own, rest.words))
         return ahead
 
     # -- names for the results of one step
@@ -96,44 +101,46 @@ class Variables:
         return names
 
     def _one(self, value: int, place: int, *, alone: bool) -> str:
-        wished = self.source.get(value)
-        if wished is None and alone:
-            for operand in self.leaves[place]:
-                name = self.of[operand]
-                if self.last[operand] <= place and self._is_working(operand, name) and self.held.get(name) == operand:
-                    return name
-        if wished is None:
-            wished = self._wish(value)
-        name = identifier(wished, ()) if wished else ""
+        named = self.source.get(value)
+        dying = [operand for operand in self.leaves[place] if self._dies(operand, place)]
+        wished = named or self._wish(value, branches=not any(self.users[o] == 1 for o in dying))
+        name = identifier(wished) if wished else ""
+        if named:
+            return name if self._is_free(name, place) else unique(name, self._Busy(self, place))
         if name and self._is_free(name, place):
             return name
-        if name and self.source.get(value):
-            return unique(name, self._Busy(self, place))
+        if alone:
+            working = [self.of[operand] for operand in dying if self._is_working(operand)]
+            if working:
+                return working[0]
         return self._fresh(place)
 
-    def _wish(self, value: int) -> str:
-        """A name for the beginning of a chain: what the source calls its end, or what its layers are called."""
-        ahead = self.ahead.get(value)
-        if ahead is None:
-            return ""
-        if ahead.name:
-            return ahead.name
-        name = "_".join(ahead.labels)
-        return name if is_plain(name) and len(name) > 1 else ""
+    def _dies(self, operand: int, place: int) -> bool:
+        """Whether a step is the last that needs an operand."""
+        return self.last[operand] <= place and self.held.get(self.of[operand]) == operand
 
-    def _is_working(self, operand: int, name: str) -> bool:
-        """Whether a variable is free for the next value of its chain: not if it has a telling name of the source."""
-        named = self.source.get(operand)
-        return named is None or name in self.inputs or len(name) <= _SHORT
+    def _wish(self, value: int, *, branches: bool) -> str:
+        """A name for the first value of a branch: what the source calls its end, or what its layers are called."""
+        ahead = self.ahead.get(value)
+        if ahead is None or not branches:
+            return ""
+        name = ahead.name or "_".join(ahead.words or ())
+        return name if is_plain(name) and (ahead.name or len(name) > 1) else ""
+
+    def _is_working(self, operand: int) -> bool:
+        """Whether a variable may take the next value of its chain: not if it has a telling name of the source."""
+        name = self.of[operand]
+        return self.source.get(operand) is None or name in self.inputs or len(name) <= _SHORT
 
     def _is_free(self, name: str, place: int) -> bool:
+        if name in self.avoid:
+            return False
         holds = self.held.get(name)
         return holds is None or self.last.get(holds, -1) <= place
 
     def _fresh(self, place: int) -> str:
-        taken = set(self.source.values())
         for name in (*self.inputs[:1], *_FRESH):
-            if self._is_free(name, place) and (name in self.inputs or name not in taken):
+            if self._is_free(name, place) and (name in self.inputs or name not in self.spoken):
                 return name
         return unique("y", self._Busy(self, place))
 
@@ -145,24 +152,24 @@ class Variables:
         place: int
 
         def __contains__(self, name: str) -> bool:
-            taken = name in self.variables.source.values()
-            return taken or not self.variables._is_free(name, self.place)
+            return name in self.variables.spoken or not self.variables._is_free(name, self.place)
 
 
-def _words(label: str) -> tuple[str, ...]:
-    return tuple(label.rpartition(".")[2].split("_"))
+def _words(node: Node) -> tuple[str, ...] | None:
+    """The words of a layer's label; none where nobody wrote it (`conv2d_1`)."""
+    kind = node.op.name if isinstance(node.op, Graph) else node.op.kind
+    label = (node.label or "").rpartition(".")[2]
+    return None if re.fullmatch(rf"{re.escape(kind.lower())}_\d+", label) else tuple(label.split("_"))
 
 
-def _common(own: tuple[str, ...], rest: Chainlike) -> tuple[str, ...]:
+def _common(own: tuple[str, ...] | None, rest: tuple[str, ...] | None) -> tuple[str, ...] | None:
     """What the labels of a chain have in common, in whole words; all of the label where there is only one."""
-    if not own or not rest.labels:
-        return own or ((),)[0] if not rest.labels else rest.labels
-    common: list[str] = []
-    for left, right in zip(own, rest.labels, strict=False):
-        if left != right:
-            break
-        common.append(left)
-    return tuple(common)
+    if own is None or rest is None:
+        return rest if own is None else own
+    same = 0
+    while same < min(len(own), len(rest)) and own[same] == rest[same]:
+        same += 1
+    return own[:same]
 
 
 def input_names(names: Iterable[str]) -> tuple[str, ...]:

@@ -17,6 +17,8 @@ from netdsl.diagnostics.render import WIDTH, render_all, to_json
 
 CLEAN, PROBLEMS, FAULT = 0, 1, 2
 
+limits_given: dict[str, int] = {}  # by `--max-nodes` and its friends, for the one command of this process
+
 
 def is_terminal(stream: TextIO) -> bool:
     """Whether a person is looking at `stream`."""
@@ -37,17 +39,20 @@ def show(report: Report, as_json: bool) -> None:
         print(render_all(report, in_colour(sys.stderr), columns), end="", file=sys.stderr)
 
 
-def finish(report: Report, as_json: bool, result: Any = None, text: str = "") -> NoReturn:
+def finish(
+    report: Report, as_json: bool, result: Any = None, text: str = "", *, failed: bool = False
+) -> NoReturn:
     """Show the diagnostics and the result, `text` to a person and `result` as JSON, and end with the status.
 
-    A `result` of None says that there is nothing to show because of the errors in the report.
+    A `result` of None says that there is nothing to show because of the errors in the report; `failed` that the status
+    is that of a problem without any.
     """
     show(report, as_json)
     if as_json:
         print(json.dumps(result, indent=2))
     elif text:
         print(text.rstrip("\n"))
-    raise typer.Exit(PROBLEMS if report.has_errors else CLEAN)
+    raise typer.Exit(PROBLEMS if failed or report.has_errors else CLEAN)
 
 
 def refuse(report: Report, as_json: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from errno import EISDIR, ENOENT
 from pathlib import Path
 
 
@@ -20,6 +21,10 @@ def replacing(path: Path) -> Iterator[Path]:
     'x = 1'
     """
     target = path.resolve()  # a link is written through, not replaced
+    if target.is_dir():
+        raise IsADirectoryError(EISDIR, "is a folder", str(path))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(ENOENT, "there is no such folder", str(path.parent))
     temporary = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
     try:
         yield temporary

@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from netdsl.cli.console import PROBLEMS, finish, show
+from netdsl.cli.console import finish
 from netdsl.cli.files import write
 from netdsl.cli.options import Files, Json
-from netdsl.cli.sources import read
 from netdsl.diagnostics import Report
 
+Check = Annotated[bool, typer.Option("--check", help="Write nothing; name the files that would change.")]
 
-def fmt(
-    files: Files,
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; name the files that would change.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Format files in place. Stdin is formatted to stdout."""
+
+def fmt(files: Files, check: Check = False, as_json: Json = False) -> None:
+    """Format files in place; `-` formats stdin to stdout. A file with syntax errors stays as it is."""
+    from netdsl.cli.program import read
     from netdsl.syntax import format_source
 
     report, changed = Report(), []
-    for path in files:
+    shown: dict[str, Any] = {}
+    for path in dict.fromkeys(files):
         source = read(path, report)
-        text = source and format_source(source, report)
+        text = format_source(source, report) if source else None
         if source is None or text is None:
             continue
+        if text != source.text:
+            changed.append(source.path)
         if path == "-" and not check:
-            sys.stdout.write(text)
-        elif text != source.text:
-            changed.append(path)
-            if not check:
-                write(Path(path), text)
+            shown["formatted"] = text
+        elif text != source.text and not check:
+            write(Path(path), text)
+    lines = [shown["formatted"]] if shown else changed
+    finish(report, as_json, {"changed": changed, **shown}, "\n".join(lines), failed=check and bool(changed))

@@ -59,12 +59,20 @@ def render(diagnostic: Diagnostic, colour: bool = False, width: int = WIDTH) -> 
     for index, (span, snippet) in enumerate(drawn):
         arrow = paint(f"{' ' * gutter}{':::' if index else '-->'}", "gutter", colour)
         lines += [bar] if index else []
-        lines += [f"{arrow} {printable(str(span))}", bar, *snippet.draw()]
+        if _is_unread(span, diagnostic.labels):
+            lines.append(f"{arrow} {printable(span.source.path)}")
+        else:
+            lines += [f"{arrow} {printable(str(span))}", bar, *snippet.draw()]
     start = paint(f"{' ' * gutter} =", "gutter", colour)
     lines += [f"{start} {_remark(note, gutter + 3)}" for note in diagnostic.notes]
     help_ = paint("help", "strong", colour)
     lines += [f"{start} {help_}: {_remark(text, gutter + 9)}" for text in diagnostic.helps]
     return "\n".join(lines)
+
+
+def _is_unread(span: Span, labels: Iterable[Label]) -> bool:
+    """Whether the place is a file as a whole, such as one that cannot be read: no text, and nothing to say in it."""
+    return not span.source.text and not any(label.text for label in labels if label.span.source is span.source)
 
 
 def _remark(text: str, indent: int) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
+from keyword import iskeyword
 from typing import Any
 
 from netdsl.diagnostics import Label
-from netdsl.elaborate.body import Body
+from netdsl.elaborate.arguments import Bound
+from netdsl.elaborate.body import Body, Placed
 from netdsl.elaborate.calls import bind_parameters
 from netdsl.elaborate.scope import Scope
 from netdsl.elaborate.session import Frame
@@ -70,14 +72,14 @@ class Evaluator(Statements):
         operands = self._block_operands(declared, flowing)
         if bound is None or operands is None or self.body is None:
             return POISON
-        with self.entered(declared, bound, at, label) as entered:
-            if not entered:
-                return POISON
+        with self.entered(declared, bound, at, label):
             if isinstance(declared.decl, tree.GraphDecl) and declared.decl.value is not None:
                 target = self.variant(declared, bound)
                 if target is None:
                     return POISON
                 return self._place_declared(target[0], target[1], flowing, at, label, name)
+            if isinstance(declared.decl, tree.Extern):
+                return self._place_extern(declared, declared.decl, bound, operands, at, label)
             local = Localised([t.type for t in operands], declared, self.body.sizes)
             values = {key: local.static(a.value) for key, a in bound.items()}
             instance = self._instance(declared, bound, values, local, name, at)
@@ -86,6 +88,46 @@ class Evaluator(Statements):
         for constraint in instance.constraints:
             self.session.found[-1].record(constraint)
         return self._block_node(instance, instance.graph, operands, local, at, label)
+
+    def _place_extern(
+        self,
+        declared: Declared,
+        decl: tree.Extern,
+        bound: Mapping[str, Argument],
+        operands: Sequence[TensorValue],
+        at: Span,
+        label: str | None,
+    ) -> Any:
+        """A layer of a Python package: its inputs are checked, its outputs are what the declaration says."""
+        before = len(self.session.report.errors)
+        runner = Evaluator(self.session, Scope(declared.scope, self.session.usage, root=True), Body(self.session, "extern", declared.name))
+        runner.operands = [t.type for t in operands]
+        given = runner.bind_arguments(decl.parameters, {k: a.value for k, a in bound.items()}, bound)
+        results: list[Tensor] = []
+        for statement in decl.body:
+            if isinstance(statement, tree.Input):
+                runner.run([statement])
+            elif isinstance(statement, tree.Output) and statement.shape is not None:
+                results += runner.declared_output(statement.shape)
+        target = extern_target(self, decl)
+        if runner.operands or any(isinstance(v, TensorValue) or not is_plain(v) for _, v in given):
+            self.error("E0412", f"`{declared.name}` does not fit what flows in", at)
+        if len(self.session.report.errors) > before or target is None:
+            return POISON
+        op = registry["extern"](name=declared.name, target=target, given=tuple(given), results=tuple(results))  # type: ignore[call-arg]
+        label = label or self._own_label(declared.name, op, at)
+        return self.make_node(op, operands, results, at, label)
+
+    def _own_label(self, kind: str, op: Any, at: Span) -> str:
+        assert self.body is not None
+        label = self.body.free_label(kind)
+        self.body.set_label(label, Placed(Template(op, (), at), op, at))
+        return label
+
+    def declared_output(self, shape: tree.Shape) -> list[Tensor]:
+        dims = [self.size(dim) for dim in shape.dims]
+        dtype = self.dtype_of(shape)
+        return [] if any(d is POISON for d in dims) or dtype is POISON else [Tensor(tuple(dims), dtype)]
 
     def _block_node(
         self, instance: Instance, graph: Graph, operands: Sequence[TensorValue], local: Localised, at: Span, label: str | None
@@ -98,10 +140,7 @@ class Evaluator(Statements):
             assert isinstance(inner, Tensor)
             types.append(Tensor(tuple(substitute(d, outer) for d in inner.shape), inner.dtype) if outer else inner)
         if label is None and next(graph.state(), None) is not None:
-            label = self.body.free_label(graph.name)
-            from netdsl.elaborate.body import Placed
-
-            self.body.set_label(label, Placed(Template(graph, (), at), graph, at))  # type: ignore[arg-type]
+            label = self._own_label(graph.name, graph, at)
         names = tuple(o.name for o in graph.outputs)
         sizes = tuple(outer.items())
         return self.make_node(graph, operands, types, at, label, names=names, sizes=sizes, size=max(1, instance.size))
@@ -124,14 +163,9 @@ class Evaluator(Statements):
     @contextmanager
     def entered(
         self, declared: Declared, bound: Mapping[str, Argument], at: Span | None, label: str | None
-    ) -> Iterator[bool]:
-        """Note that a block is being instantiated; False where it is already, or the nesting is too deep."""
+    ) -> Iterator[None]:
+        """Note that a block is being instantiated; elaboration stops where the nesting is too deep."""
         trail = self.session.trail
-        if any(frame.identity == declared.identity for frame in trail):
-            path = " -> ".join([f.title.partition("(")[0] for f in trail] + [declared.name])
-            self.error("E0203", f"`{declared.name}` contains itself: {path}", at or declared.decl.name.span)
-            yield False
-            return
         if len(trail) >= self.session.limits.nesting:
             self.session.stop(
                 "E0206", f"blocks nested more than {self.session.limits.nesting} deep", at or declared.decl.name.span
@@ -140,7 +174,7 @@ class Evaluator(Statements):
         title = f"{declared.name}({given})" if given else declared.name
         trail.append(Frame(declared.identity, _clipped(title), at, label))
         try:
-            yield True
+            yield
         finally:
             trail.pop()
 
@@ -277,8 +311,6 @@ class Evaluator(Statements):
 
     def run_function(self, callee: Function, bound: Mapping[str, Argument], span: Span) -> Any:
         self.session.step(span)
-        if any(frame.identity == callee.identity for frame in self.session.trail):
-            return self.error("E0204", f"the function `{callee}` calls itself", span, help="repeat with `for` over a `range`")
         if len(self.session.trail) >= self.session.limits.nesting:
             self.session.stop("E0206", f"calls nested more than {self.session.limits.nesting} deep", span)
         runner = Evaluator(self.session, Scope(callee.scope, self.session.usage, root=True), None)
@@ -307,8 +339,6 @@ class Evaluator(Statements):
             if index is POISON:
                 return POISON
             indices.append(index)
-        from netdsl.elaborate.arguments import Bound
-
         bound = Bound(operands, {"indices": tuple(indices)}, {"indices": expr.span})
         return self.place_operation(registry["index"], bound, expr.span, None)
 
@@ -398,6 +428,24 @@ def _wished(shape: tree.Shape | None, rank: int, taken: set[str]) -> list[str | 
     if shape is None or any(isinstance(d, tree.Constant) for d in shape.dims) or len(shape.dims) != rank:
         return [None] * rank
     return [d.id if isinstance(d, tree.Name) and d.id not in taken and d.id != "_" else None for d in shape.dims]
+
+
+def is_plain(value: Any) -> bool:
+    """A value that Python's source can say: a number, a string, a list of those."""
+    if isinstance(value, tuple):
+        return all(map(is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def extern_target(context: Evaluator, decl: tree.Extern) -> str | None:
+    """`package.module:Class`, where the declaration says one."""
+    text = "".join(part for part in decl.target.parts if isinstance(part, str))
+    package, colon, name = text.partition(":")
+    parts = [*package.split("."), name]
+    if colon and all(p.isidentifier() and p.isascii() and not iskeyword(p) for p in parts):
+        return text
+    context.error("E0216", f'"{text}" does not name a class', decl.target.span, help='write `"package.module:Class"`')
+    return None
 
 
 def exact(value: Any) -> Any:

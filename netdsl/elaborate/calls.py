@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netdsl.elaborate import static
-from netdsl.elaborate.arguments import bind, name_of, unknown_argument
+from netdsl.elaborate.arguments import Bound, bind, name_of, unknown_argument
 from netdsl.elaborate.expressions import Expressions, tensors_of
 from netdsl.elaborate.static import StaticError
 from netdsl.elaborate.values import (
@@ -112,8 +113,9 @@ class Calls(Expressions):
             if argument.name is not None and argument.name not in names:
                 unknown_argument(self.session, declared.name, argument.name, name_of(argument), names)
 
-    def place_operation(self, cls: type[Op], bound: Any, span: Span, label: str | None) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def place_operation(self, cls: type[Op], bound: Bound, span: Span, label: str | None) -> Any:
+        """Make a node of an operation and its operands; POISON where something does not fit."""
 
     def apply_operation(self, kind: str, operands: list[tuple[Any, Span]], span: Span) -> Any:
         """An operator, such as `+`, on operands of which at least one is a tensor."""
@@ -171,8 +173,9 @@ class Calls(Expressions):
                 return self.error("E0307", f"`{callee}` computes static values, but this is a tensor", argument.span)
         return self.run_function(callee, bound, expr.span)
 
+    @abstractmethod
     def run_function(self, callee: Function, bound: Mapping[str, Argument], span: Span) -> Any:
-        raise NotImplementedError
+        """The value of an `fn` for these arguments, or POISON."""
 
 
 def merge_arguments(earlier: Sequence[Argument], added: Sequence[Argument]) -> tuple[Argument, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Final
 
 
@@ -33,7 +34,7 @@ HABITS: Final = {
 }
 
 
-class Context:
+class Context(ABC):
     """A place in a program: the names in scope, and the body that layers go to (None in static code)."""
 
     def __init__(self, session: Session, scope: Scope, body: Body | None) -> None:
@@ -55,20 +56,26 @@ class Context:
 
     # -- given by the later parts
 
+    @abstractmethod
     def value(self, expr: tree.Expr) -> Any:
-        raise NotImplementedError
+        """The value of an expression, or POISON."""
 
+    @abstractmethod
     def stage(self, expr: tree.Expr) -> Any:
-        raise NotImplementedError
+        """The stage that an expression in stage position is, or POISON."""
 
+    @abstractmethod
     def call(self, expr: tree.Call) -> Any:
-        raise NotImplementedError
+        """The value of a call, or POISON."""
 
+    @abstractmethod
     def flow(self, expr: tree.Flow) -> Any:
-        raise NotImplementedError
+        """The value of `head -> stage -> ...`, or POISON."""
 
+    @abstractmethod
+    def index_tensor(self, expr: tree.Subscript, value: Any) -> Any:
+        """A part of a tensor, or POISON."""
+
+    @abstractmethod
     def apply_operation(self, kind: str, operands: list[tuple[Any, Span]], span: Span) -> Any:
-        raise NotImplementedError
-
-
-
+        """The result of an operator on operands of which at least one is a tensor, or POISON."""

@@ -329,9 +329,6 @@ class Expressions(Context):
             return self.error("E0307", "a slice of a list takes integers", index.span)
         return slice(*bounds)
 
-    def index_tensor(self, expr: tree.Subscript, value: Any) -> Any:
-        raise NotImplementedError
-
     # -- what only other places may hold
 
     def _labelled(self, expr: tree.Labelled) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,7 +40,7 @@ class Flows(Calls):
 
     def flow(self, expr: tree.Flow) -> Any:
         head = self.value(expr.head)
-        if head is POISON:
+        if head is POISON or (isinstance(head, tuple) and POISON in head):
             for stage in expr.stages:
                 self.forget(self.stage(stage))
             return POISON
@@ -146,8 +147,9 @@ class Flows(Calls):
             self.remember(label, template, result, at)
         return result
 
+    @abstractmethod
     def place_block(self, template: Template, flowing: list[tuple[Any, Span]], at: Span, label: str | None) -> Any:
-        raise NotImplementedError
+        """Apply a block to what flows in; POISON where something does not fit."""
 
     # -- operations
 

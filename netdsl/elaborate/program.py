@@ -17,7 +17,8 @@ from netdsl.elaborate.body import Body
 from netdsl.elaborate.budgets import check_expectations
 from netdsl.elaborate.calls import bind_parameters
 from netdsl.elaborate.naming import check_state
-from netdsl.elaborate.scope import Scope
+from netdsl.elaborate.cycles import cycles, names_in
+from netdsl.elaborate.scope import Binding, Scope
 from netdsl.elaborate.session import LimitReached, Limits, Session
 from netdsl.elaborate.values import POISON, Argument, Builtin, Declared, Function, Identity
 from netdsl.ir.graph import Graph
@@ -116,6 +117,8 @@ class Program:
         if name not in self.models or binding is None:
             raise KeyError(name)
         given = {key: Argument(key, value, self.models[name].name.span) for key, value in (arguments or {}).items()}
+        if not isinstance(binding.value, Declared):
+            return None
         try:
             with deep():
                 return self._model(binding.value, list(given.values()), dict(sizes or {}))
@@ -130,9 +133,7 @@ class Program:
         bound = bind_parameters(evaluator, declared.name, declared.decl.parameters, arguments, at)
         if bound is None:
             return None
-        with evaluator.entered(declared, bound, None, None) as entered:
-            if not entered:
-                return None
+        with evaluator.entered(declared, bound, None, None):
             if isinstance(declared.decl, tree.GraphDecl) and declared.decl.value is not None:
                 target = evaluator.variant(declared, bound)
                 graph = None if target is None else self._model(target[0], list(target[1]), sizes)
@@ -168,9 +169,8 @@ class Program:
             return
         evaluator = Evaluator(self.session, declared.scope, None)
         try:
-            with deep(), evaluator.entered(declared, {}, None, None) as entered:
-                if entered:
-                    self._check_unknown(declared)
+            with deep(), evaluator.entered(declared, {}, None, None):
+                self._check_unknown(declared)
         except LimitReached:
             return
 
@@ -203,8 +203,26 @@ class Program:
                 self._import(module, declaration)
         for declaration in file.declarations:
             self._declare(module, declaration)
+        self._refuse_cycles(module)
+        for declaration in file.declarations:
+            self._evaluate_const(module, declaration)
         module.complete = True
         return module
+
+    def _refuse_cycles(self, module: Module) -> None:
+        """Report declarations that use themselves, and take them out of the way."""
+        for cycle in cycles(module.exports):
+            name = cycle[-1]
+            path = " -> ".join([name.id, *(use.id for use in cycle)])
+            if isinstance(module.exports[name.id], tree.Fn):
+                message, help = f"the function `{name.id}` calls itself", "repeat with `for` over a `range`"
+            else:
+                message, help = f"`{name.id}` contains itself", "repeat with `for`"
+            code = "E0204" if isinstance(module.exports[name.id], tree.Fn) else "E0203"
+            self.report.error(code, f"{message}: {path}" if len(cycle) > 1 else message, name.span, helps=[help])
+            for use in cycle:
+                binding = module.scope.names[use.id]
+                module.scope.names[use.id] = Binding(POISON, binding.span)
 
     def _declare(self, module: Module, declaration: tree.Declaration) -> None:
         if isinstance(declaration, tree.Import | tree.Train):
@@ -230,12 +248,31 @@ class Program:
         if isinstance(declaration, tree.Fn):
             return Function(declaration, module.scope, self._identities)
         if isinstance(declaration, tree.Const):
-            try:
-                with deep():
-                    return Evaluator(self.session, module.scope, None).static(declaration.value, "a `const`")
-            except LimitReached:
-                return POISON
+            return POISON  # until it is evaluated, when all functions are known
         return Declared(declaration, module.scope, self._identities)
+
+    def _evaluate_const(self, module: Module, declaration: tree.Declaration) -> None:
+        """A constant may use functions declared anywhere, and constants declared before it."""
+        if not isinstance(declaration, tree.Const) or module.exports.get(declaration.name.id) is not declaration:
+            return
+        later = self._later_const(module, declaration)
+        if later is not None:
+            self.report.error("E0201", f"the constant `{later.id}` is declared later", later.span, helps=["move it up"])
+            return
+        try:
+            with deep():
+                value = Evaluator(self.session, module.scope, None).static(declaration.value, "a `const`")
+        except LimitReached:
+            value = POISON
+        module.scope.declare(declaration.name.id, value, declaration.name.span)
+
+    def _later_const(self, module: Module, declaration: tree.Const) -> tree.Name | None:
+        """A use, in a constant, of itself or of one that stands after it."""
+        for name in names_in(declaration.value):
+            other = module.exports.get(name.id)
+            if isinstance(other, tree.Const) and other.span.start >= declaration.span.start:
+                return name
+        return None
 
     def _import(self, module: Module, declaration: tree.Import) -> None:
         imported = self._imported(module, declaration)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from netdsl.diagnostics import Label
-from netdsl.elaborate.expressions import Expressions
+from netdsl.elaborate.blocks import Evaluator
 from netdsl.elaborate.settings import Choice, Setting, Value
 from netdsl.elaborate.values import POISON, Declared, Function, in_words
 from netdsl.ir.dims import Expr
@@ -13,7 +13,7 @@ from netdsl.source import Span
 from netdsl.syntax import tree
 
 
-class Recipes(Expressions):
+class Recipes(Evaluator):
     """Reads the entries of a `train` block. Names that the file does not bind are names of torch's classes."""
 
     def settings(self, train: tree.Train) -> dict[str, Setting]:

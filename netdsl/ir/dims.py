@@ -311,8 +311,10 @@ def _normal(terms: Terms) -> Dim:
 
 
 def _bounded(expr: Expr) -> Expr:
-    if len(expr.terms) > MAX_TERMS or expr.size > MAX_SIZE:
+    if len(expr.terms) > MAX_TERMS:
         raise DimTooLarge(f"a sum of {len(expr.terms)} terms")
+    if expr.size > MAX_SIZE:
+        raise DimTooLarge(f"an expression of {expr.size} parts")
     if expr.depth > MAX_DEPTH:
         raise DimTooLarge(f"divisions nested {expr.depth} deep")
     for monomial, factor in expr.terms:

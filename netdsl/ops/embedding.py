@@ -18,7 +18,7 @@ from netdsl.ops.target import Arg, OnnxTarget, OnnxValue
 
 
 class _Table(Layer):
-    """`num_embeddings` rows, looked up by their numbers. With `max_norm` longer rows are cut down when they are read."""
+    """`num_embeddings` rows, looked up by number; those longer than `max_norm` are cut down when read."""
 
     positional: ClassVar[tuple[str, ...]] = ("num_embeddings", "embedding_dim")
 
@@ -42,10 +42,10 @@ class _Table(Layer):
                 f"`{self.kind}` looks up int64 or int32 ids, but its input is {ids.dtype}",
                 operand=0,
                 label=f"this is {ids}",
-                help="declare the input with its dtype, `input ids: int64[N, T]`, or convert it: `-> to(int64)`",
+                help="declare the input as `input ids: int64[N, T]`, or convert it: `-> to(int64)`",
             )
 
-    def parameters(self, *operands: Tensor) -> dict[str, State]:
+    def parameters(self, *_: Tensor) -> dict[str, State]:
         return {"weight": State((self.num_embeddings, self.embedding_dim))}
 
     def rows(self, g: OnnxTarget, ids: OnnxValue) -> OnnxValue:
@@ -96,12 +96,12 @@ class Embedding(_Table):
 
 @op
 class EmbeddingBag(_Table):
-    """The mean, sum or maximum of the vectors of each row of ids, which may be weighted (`mode = "sum"` only).
+    """The mean, sum or maximum of the vectors of each row of ids; sums may be weighted.
 
     EmbeddingBag(1000, 64) : int64[N, 12] -> [N, 64]
     EmbeddingBag(1000, 64, mode = "sum") : int64[N, T], [N, T] -> [N, 64]
 
-    Ids at `padding_idx` do not count. Rows of one length need no offsets, so `include_last_offset` changes nothing.
+    Ids at `padding_idx` do not count. Without offsets, `include_last_offset` changes nothing.
     """
 
     num_embeddings: Size
@@ -126,7 +126,7 @@ class EmbeddingBag(_Table):
         if input.rank != 2:
             raise ShapeProblem(
                 "E0401",
-                f"`{self.kind}` needs 2 axes, [N, T], with a bag of ids in each row, but the input has {input.rank}",
+                f"`{self.kind}` needs 2 axes, [N, T], a bag in each row, but the input has {input.rank}",
                 operand=0,
                 label=f"this is {input}",
             )

@@ -54,8 +54,10 @@ class Plan:
 class TensorIndex(Function):
     """A part of a tensor, with Python's syntax: `x[:, 0]`, `x[..., ::2]`, `x[:, None]`; tensors of integers gather.
 
-    index(indices = [slice(None), 0]) is written `x[:, 0]`; each index is an integer or a size, a slice, `None`, `...`,
-    or one of the operands after the first.
+    index(indices = [0]) : [N, 8] -> [8]
+    index(indices = [..., None, -1]) : [N, T, 8] -> [N, T, 1]
+
+    Each index is an integer or a size, a slice, `None`, `...`, or one of the operands after the first.
     """
 
     kind: ClassVar[str] = "index"

@@ -132,10 +132,14 @@ class Bilinear(Layer):
 class _Pairwise(Layer):
     """A number for each pair of vectors of two tensors, which are broadcast."""
 
+    differences: ClassVar[bool] = False  # of integers too; torch makes floating-point numbers of them
+
     def both(self, x1: Tensor, x2: Tensor) -> Tensor:
         """The type that both are brought to."""
         dtype = promote(x1, x2)
-        if dtype not in FLOATS:
+        if dtype not in FLOATS and self.differences:
+            dtype = "float32"
+        elif dtype not in FLOATS:
             raise ShapeProblem(
                 "E0405",
                 f"`{self.kind}` needs floating-point numbers, but its operands are {x1.dtype} and {x2.dtype}",
@@ -192,6 +196,7 @@ class PairwiseDistance(_Pairwise):
     """
 
     positional: ClassVar[tuple[str, ...]] = ("p",)
+    differences: ClassVar[bool] = True
 
     p: float = 2.0
     eps: float = 1e-6

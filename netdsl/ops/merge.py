@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import field_validator
 
-from netdsl.ir.decide import Constraint, DimMismatch, assume, holds, join
+from netdsl.ir.decide import DimMismatch, join
 from netdsl.ir.dims import Dim, Expr, exact_div
 from netdsl.ir.types import Tensor
 from netdsl.ops.axes import axis
@@ -16,7 +16,8 @@ from netdsl.ops.base import AnyDim, Case, Function, ShapeProblem, Size, fixed, o
 from netdsl.ops.cases import any_axis, pick, shape, tensor
 from netdsl.ops.onnx_parts import cast, expanded, reshaped, squeezed, tensor_of, unsqueezed
 from netdsl.ops.promotion import mismatch_note, promote
-from netdsl.ops.target import AllArgs, Arg, Index, OnnxTarget, OnnxValue, call, method
+from netdsl.ops.spatial import at_least
+from netdsl.ops.target import AllArgs, Arg, OnnxTarget, OnnxValue, call, method
 
 
 def some_tensors(kind: str, tensors: Sequence[Tensor]) -> None:
@@ -159,8 +160,7 @@ class Meshgrid(Function):
         return [1, 0, *order[2:]] if self.indexing == "xy" and count > 1 else order
 
     def torch(self, *tensors: Tensor) -> Any:
-        grids = call("torch.meshgrid", AllArgs(), indexing=self.indexing)
-        return grids if len(tensors) > 1 else Index(grids, (0,))
+        return call("torch.meshgrid", AllArgs(), indexing=self.indexing)
 
     def onnx(self, g: OnnxTarget, *tensors: OnnxValue) -> tuple[OnnxValue, ...]:
         shape = self.infer(*(tensor_of(t) for t in tensors))[0].shape
@@ -179,7 +179,7 @@ class Meshgrid(Function):
 
 
 class _Parts(Function):
-    """Cuts one axis in parts. torch gives a list of them, which the generated code unpacks."""
+    """Cuts one axis in parts. torch gives a list of them, of one too, and so does `infer`."""
 
     dim: int = 0
 
@@ -192,18 +192,11 @@ class _Parts(Function):
         before, after = input.shape[:along], input.shape[along + 1 :]
         return tuple(input.with_shape(*before, size, *after) for size in self.sizes(input))
 
-    def parts(self) -> Any:
-        """The torch expression of the list."""
-        raise TypeError(f"{type(self).__name__} has no torch lowering")
-
-    def torch(self, input: Tensor) -> Any:
-        return self.parts() if len(self.infer(input)) > 1 else Index(self.parts(), (0,))
-
     def onnx(self, g: OnnxTarget, input: OnnxValue) -> Any:
         x = tensor_of(input)
         sizes = self.sizes(x)
         if len(sizes) == 1:
-            return input
+            return (input,)
         return g.op("Split", input, g.sizes(sizes), results=len(sizes), axis=axis(self.kind, self.dim, x))
 
 
@@ -229,11 +222,16 @@ class Chunk(_Parts):
         if isinstance(whole, int) and isinstance(part, int):
             return [min(part, whole - start) for start in range(0, whole, part)]
         last = whole - part * (self.chunks - 1)
-        if holds(last, ">=", 1) is not True:
-            assume(Constraint(last, ">=", 1))
-        return [*[part] * (self.chunks - 1), last]
+        fewer = ShapeProblem(
+            "E0404",
+            f"{whole} elements never make {self.chunks} parts",
+            operand=0,
+            label=f"this is {input}",
+            argument="chunks",
+        )
+        return [*[part] * (self.chunks - 1), at_least(last, 1, fewer)]
 
-    def parts(self) -> Any:
+    def torch(self, input: Tensor) -> Any:
         return method(Arg(0), "chunk", self.chunks, dim=self.dim)
 
     @classmethod
@@ -301,7 +299,7 @@ class Split(_Parts):
             )
         return [min(size, number - start) for start in range(0, number, size)]
 
-    def parts(self) -> Any:
+    def torch(self, input: Tensor) -> Any:
         return method(Arg(0), "split", self.split_size_or_sections, dim=self.dim)
 
     @classmethod
@@ -329,7 +327,7 @@ class Unbind(_Parts):
         count = fixed(input.shape[along], "slices", self.kind)
         return (input.with_shape(*input.shape[:along], *input.shape[along + 1 :]),) * count
 
-    def parts(self) -> Any:
+    def torch(self, input: Tensor) -> Any:
         return method(Arg(0), "unbind", self.dim)
 
     def onnx(self, g: OnnxTarget, input: OnnxValue) -> Any:
@@ -337,7 +335,7 @@ class Unbind(_Parts):
         along = axis(self.kind, self.dim, x)
         count = len(self.infer(x))
         if count == 1:
-            return squeezed(g, input, along)
+            return (squeezed(g, input, along),)
         slices = g.op("Split", input, results=count, num_outputs=count, axis=along)
         return tuple(squeezed(g, part, along) for part in slices)
 

@@ -12,7 +12,7 @@ from pydantic import ValidationInfo, field_validator
 from netdsl.ir.decide import Constraint, assume, holds
 from netdsl.ir.dims import Dim, Expr
 from netdsl.ir.types import Tensor
-from netdsl.ops.base import Count, Layer, ShapeProblem, Size, repeat
+from netdsl.ops.base import Count, Layer, ShapeProblem, Size
 
 Sizes: TypeAlias = Size | tuple[Size, ...]  # one for all axes, or one for each
 Counts: TypeAlias = Count | tuple[Count, ...]
@@ -42,7 +42,8 @@ class Spatial(Layer):
 
     def per_axis(self, value: Any) -> tuple[Any, ...]:
         """An argument as one value for each axis."""
-        return repeat(value, self.axes)
+        each: tuple[Any, ...] = value if isinstance(value, tuple) else (value,) * self.axes
+        return each
 
     def spatial(self, x: Tensor) -> tuple[Dim, ...]:
         """The sizes that the layer works along. A batch axis is needed, which torch would let go missing."""

@@ -1,6 +1,7 @@
 """The trainer: a recipe and a model in, a folder with weights, history and curves out.
 
-`settings` and `recipe` need no torch, so a `train` block is checked without it; the names below load it when used.
+`settings` and `recipe` need no torch, so a `train` block is checked without it; the names below load it when
+used.
 """
 
 from __future__ import annotations

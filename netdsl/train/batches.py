@@ -1,4 +1,6 @@
-"""Batches from tensors that lie on the device. The batch of a step is a function of the seed and the step alone."""
+"""Batches from tensors that lie on the device. The batch of a step is a function of the seed and the step
+alone.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ Prepare = Callable[[Tensor], Tensor]
 def prepare_on(device: torch.device, recipe: Recipe, channels_last: bool = False) -> Prepare:
     """The function from a batch of raw inputs on `device` to what the model takes: scaled and transformed.
 
-    Images (uint8, [B, C, H, W]) become float32 in [0, 1] first; other inputs go to the transforms as they are.
+    Images (uint8, [B, C, H, W]) become float32 in [0, 1] first; other inputs go to the transforms as they
+    are.
     """
     stages = [transform.on(device) for transform in recipe.transform]
 
@@ -41,11 +44,13 @@ def scaled(x: Tensor) -> Tensor:
 class Batches:
     """The training batches of a run, shuffled anew every epoch.
 
-    `number` counts the batches of an epoch; the last may be shorter. Two objects with the same data, recipe and seed
-    give the same batches whatever was asked of them before.
+    `number` counts the batches of an epoch; the last may be shorter. Two objects with the same data, recipe
+    and seed give the same batches whatever was asked of them before.
     """
 
-    def __init__(self, split: Split, recipe: Recipe, device: torch.device, channels_last: bool = False) -> None:
+    def __init__(
+        self, split: Split, recipe: Recipe, device: torch.device, channels_last: bool = False
+    ) -> None:
         self.x, self.y = split.x.to(device), split.y.to(device)
         self.device, self.seed, self.size = device, recipe.seed, recipe.batch
         self.augment = recipe.augment

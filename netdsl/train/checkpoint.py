@@ -53,8 +53,8 @@ def save_checkpoint(
 ) -> Saved | None:
     """Write the state of `run` below `folder`; None where its weights are no numbers any more.
 
-    `best` makes it the run's `best.safetensors` too. `TrainError` E0637 where the disk refuses; what was saved before
-    is untouched then.
+    `best` makes it the run's `best.safetensors` too. `TrainError` E0637 where the disk refuses; what was
+    saved before is untouched then.
     """
     weights = _tensors(run.model.state_dict())
     if not all(bool(w.isfinite().all()) for w in weights.values() if w.is_floating_point()):

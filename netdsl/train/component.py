@@ -1,5 +1,6 @@
-"""`Component`: a class that a recipe can name. Its fields are the arguments, with the names, order and defaults of the
-class it stands for; `construct` turns a `Choice` into one, or says at the argument's place what is wrong with it.
+"""`Component`: a class that a recipe can name. Its fields are the arguments, with the names, order and
+defaults of the class it stands for; `construct` turns a `Choice` into one, or says at the argument's place
+what is wrong with it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from netdsl.diagnostics import Report
 from netdsl.diagnostics.suggest import did_you_mean
-from netdsl.train.settings import Choice, Value, shown
+from netdsl.elaborate.settings import Choice, Value, shown
 
 
 def as_tuple(value: object) -> object:
@@ -50,7 +51,9 @@ class Component(BaseModel):
         return {"kind": self.kind, **json.loads(self.model_dump_json())}
 
     def __str__(self) -> str:
-        given = {name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set}
+        given = {
+            name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set
+        }
         return shown(Choice(self.kind, given))
 
 
@@ -91,10 +94,10 @@ def _arguments_of(choice: Choice, found: type[Component], report: Report) -> dic
     positional = [name for name in found.model_fields if name not in found.keyword_only]
     before = len(report)
     if len(choice.positional) > len(positional):
-        count = len(positional)
+        count, given = len(positional), len(choice.positional)
         report.error(
             "E0606",
-            f"`{choice.name}` takes {count} positional argument{'s' * (count != 1)}, not {len(choice.positional)}",
+            f"`{choice.name}` takes {count} positional argument{'s' * (count != 1)}, not {given}",
             choice.place(count),
             helps=[f"its arguments: {signature(found)}"],
         )
@@ -104,18 +107,26 @@ def _arguments_of(choice: Choice, found: type[Component], report: Report) -> dic
             report.error("E0606", f"`{name}` of `{choice.name}` is given twice", choice.place(name))
         elif name not in found.model_fields:
             helps = [*did_you_mean(name, found.model_fields), f"its arguments: {signature(found)}"]
-            report.error("E0606", f"`{choice.name}` has no argument `{name}`", choice.place(name), helps=helps)
+            report.error(
+                "E0606", f"`{choice.name}` has no argument `{name}`", choice.place(name), helps=helps
+            )
         else:
             arguments[name] = value
     return arguments if len(report) == before else None
 
 
-def _report_arguments(problem: ValidationError, choice: Choice, found: type[Component], report: Report) -> None:
+def _report_arguments(
+    problem: ValidationError, choice: Choice, found: type[Component], report: Report
+) -> None:
     positional = [name for name in found.model_fields if name not in found.keyword_only]
-    place: dict[str, str | int] = {name: number for number, name in enumerate(positional[: len(choice.positional)])}
+    place: dict[str, str | int] = {
+        name: number for number, name in enumerate(positional[: len(choice.positional)])
+    }
     for name, errors in by_field(problem).items():
         if not name:
-            report.error("E0607", f"`{choice.name}`: {errors[0]['msg'].removeprefix('Value error, ')}", choice.span)
+            report.error(
+                "E0607", f"`{choice.name}`: {errors[0]['msg'].removeprefix('Value error, ')}", choice.span
+            )
         elif errors[0]["type"] == "missing" and len(errors[0]["loc"]) == 1:
             report.error(
                 "E0607",
@@ -134,7 +145,7 @@ def _report_arguments(problem: ValidationError, choice: Choice, found: type[Comp
             )
 
 
-# ------------------------------------------------------------------------------------------- words for messages
+# ------------------------------------------------------------------------------------ words for messages
 
 _EXPECTED = {
     "float_type": "a number",
@@ -172,7 +183,9 @@ def expected(errors: Sequence[ErrorDetails]) -> str:
     for error in errors:
         text = _EXPECTED.get(error["type"])
         context = {k: f"{v:g}" if isinstance(v, float) else v for k, v in (error.get("ctx") or {}).items()}
-        word = text.format_map(context).replace("'", "`") if text else error["msg"].removeprefix("Value error, ")
+        word = (
+            text.format_map(context).replace("'", "`") if text else error["msg"].removeprefix("Value error, ")
+        )
         if word not in words:
             words.append(word)
     return " or ".join(words)
@@ -189,4 +202,3 @@ def signature(found: type[Component]) -> str:
 
 def listed(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
-

@@ -63,7 +63,9 @@ class Display:
         )
         threads = f", {record.threads} thread{'s' * (record.threads != 1)}" if record.device == "cpu" else ""
         layout = ", channels last" if record.channels_last else ""
-        self._say(f"on {record.device}{threads}{layout}" + (f", from step {record.step}" if record.step else ""))
+        self._say(
+            f"on {record.device}{threads}{layout}" + (f", from step {record.step}" if record.step else "")
+        )
         for note in record.notes:
             self._say(note)
         self.progress.start()
@@ -73,11 +75,10 @@ class Display:
             return
         each = self.started.steps_per_epoch
         done = record.step - (record.epoch - 1) * each
-        fields = {"epoch": f"{record.epoch}/{self.started.epochs}", "loss": f"{record.loss:.4f}"}
         if self.task is None:
-            self.task = self.progress.add_task("", total=each, completed=done, **fields)
-        else:
-            self.progress.update(self.task, completed=done, **fields)
+            self.task = self.progress.add_task("", total=each, epoch="", loss="")
+        epoch, loss = f"{record.epoch}/{self.started.epochs}", f"{record.loss:.4f}"
+        self.progress.update(self.task, completed=done, epoch=epoch, loss=loss)
 
     def _row(self, record: Epoch) -> None:
         cells = {"epoch": str(record.epoch)}

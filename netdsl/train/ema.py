@@ -1,11 +1,12 @@
-"""An exponential moving average of a model's weights, which is what such a run is measured with and saves as best."""
+"""An exponential moving average of a model's weights, which is what such a run is measured with and saves as
+best.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-import torch
 from torch import Tensor, nn
 
 
@@ -21,24 +22,29 @@ class Ema:
         self.average = [w.clone() for w in self.weights]
 
     def update(self) -> None:
-        torch._foreach_lerp_(self.average, self.weights, 1 - self.decay)
+        for average, weight in zip(self.average, self.weights, strict=True):
+            average.lerp_(weight, 1 - self.decay)
 
     def state(self) -> list[Tensor]:
         return self.average
 
     def load(self, state: list[Tensor]) -> None:
-        for mine, saved in zip(self.average, state, strict=True):
-            mine.copy_(saved)
+        _copy(state, self.average)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
         """The model has the averaged weights inside."""
         kept = [w.clone() for w in self.weights]
-        torch._foreach_copy_(self.weights, self.average)
+        _copy(self.average, self.weights)
         try:
             yield
         finally:
-            torch._foreach_copy_(self.weights, kept)
+            _copy(kept, self.weights)
+
+
+def _copy(source: list[Tensor], target: list[Tensor]) -> None:
+    for here, there in zip(source, target, strict=True):
+        there.copy_(here)
 
 
 def averaged(model: nn.Module, ema: Ema | None) -> Mapping[str, Tensor]:

@@ -1,4 +1,4 @@
-"""What a model is worth on a set of samples: the loss and the metrics of a recipe, over all of them at once."""
+"""What a model is worth on a set of samples: the loss and metrics of a recipe, over all of them at once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ def measured(
     channels_last: bool = False,
     loss: nn.Module | None = None,
 ) -> dict[str, float]:
-    """`loss` and each metric of `recipe` over `split`, in evaluation mode; the model's mode is left as it was."""
+    """`loss` and each metric of `recipe` over `split`, in evaluation mode; the model's mode is left as it
+    was.
+    """
     loss = loss if loss is not None else recipe.loss.build().to(device)
     prepare = prepare_on(device, recipe, channels_last)
     precise = recipe.precision == "fp32"

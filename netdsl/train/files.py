@@ -1,4 +1,6 @@
-"""Writing files so that a reader, or a machine that stops, finds the old content or the new one and never a part."""
+"""Writing files so that a reader, or a machine that stops, finds the old content or the new one and never a
+part.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from netdsl.train.errors import TrainError
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Put `content` at `path`, on the disk before it is visible. `TrainError` E0637 where that is impossible."""
+    """Put `content` at `path`, on the disk before it is visible; `TrainError` E0637 where that fails."""
     partial = path.with_name(f".{path.name}.partial")
     try:
         write_synced(partial, content.encode() if isinstance(content, str) else content)

@@ -1,5 +1,5 @@
-"""The loop: `fit(run)` trains and yields records. It saves, prints and plots nothing; whoever iterates may do so at any
-record, when the run's state is complete.
+"""The loop: `fit(run)` trains and yields records. It saves, prints and plots nothing; whoever iterates may do
+so at any record, when the run's state is complete.
 """
 
 from __future__ import annotations
@@ -79,7 +79,9 @@ def _is_due(run: Run, end: int) -> bool:
 
 
 def update(run: Run, window: Window) -> None:
-    """One step: forward, backward and the optimizer, over `accumulate` batches. Nothing here waits for the device."""
+    """One step: forward, backward and the optimizer, over `accumulate` batches. Nothing here waits for the
+    device.
+    """
     recipe, model = run.recipe, run.model
     first = (run.step - run.epoch * run.steps_per_epoch) * recipe.accumulate
     numbers = range(first, min(first + recipe.accumulate, len(run.batches)))
@@ -166,9 +168,7 @@ def _close_epoch(run: Run) -> Epoch:
         columns[f"train_{metric.kind}"] = metric.value(run.tallies[metric.kind], run.samples)
     start = perf_counter()
     with run.ema.applied() if run.ema else nullcontext():
-        found = measured(
-            run.model, run.recipe, run.data.valid, run.device, run.channels_last, loss=run.loss
-        )
+        found = measured(run.model, run.recipe, run.data.valid, run.device, run.channels_last, loss=run.loss)
     columns |= {f"valid_{name}": value for name, value in found.items()}
     seconds = run.seconds + perf_counter() - start
     rate = run.recipe.rate(run.epoch)

@@ -1,5 +1,5 @@
-"""`history.csv`, a row an epoch, and `steps.csv`, a row a record of steps. A resumed run goes on below the row of its
-checkpoint; what came after it is dropped, as it will come again.
+"""`history.csv`, a row an epoch, and `steps.csv`, a row a record of steps. A resumed run goes on below the
+row of its checkpoint; what came after it is dropped, as it will come again.
 """
 
 from __future__ import annotations

@@ -61,7 +61,9 @@ def held_out(split: Split, share: float, seed: int) -> tuple[Split, Split]:
 
 
 def check_data(data: Data, recipe: Recipe) -> None:
-    """Refuse what training would stumble over (E0622): missing samples, class numbers out of range, no numbers."""
+    """Refuse what training would stumble over (E0622): missing samples, class numbers out of range, no
+    numbers.
+    """
     span = recipe.places.of("data")
     for name, split in (("training", data.train), ("validation", data.valid)):
         x, y = split.x, split.y
@@ -75,23 +77,31 @@ def check_data(data: Data, recipe: Recipe) -> None:
             if y.dtype != torch.int64:
                 dtype = str(y.dtype).removeprefix("torch.")
                 raise TrainError(
-                    "E0622", f"`{recipe.loss.kind}` takes class numbers (int64), but the targets are {dtype}", span
+                    "E0622",
+                    f"`{recipe.loss.kind}` takes class numbers (int64), but the targets are {dtype}",
+                    span,
                 )
             low, high = int(y.min()), int(y.max())
             if data.classes is not None and not 0 <= low <= high < data.classes:
                 raise TrainError(
-                    "E0622", f"the targets of the {name} part go from {low} to {high}, not 0 to {data.classes - 1}", span
+                    "E0622",
+                    f"the targets of the {name} part go from {low} to {high}, not 0 to {data.classes - 1}",
+                    span,
                 )
 
 
 def make_model(model: Model, recipe: Recipe) -> nn.Module:
-    """`model` itself, or what it makes with the recipe's seed; E0615 where there is nothing to learn."""
-    if not isinstance(model, nn.Module):
-        torch.manual_seed(recipe.seed)
-        model = model()
+    """`model` itself, or what it makes with the recipe's seed."""
+    if isinstance(model, nn.Module):
+        return model
+    torch.manual_seed(recipe.seed)
+    return model()
+
+
+def check_learns(model: nn.Module, recipe: Recipe) -> None:
+    """Refuse a model without parameters to learn (E0615)."""
     if not any(p.requires_grad for p in model.parameters()):
         raise TrainError("E0615", f"`{_name(recipe)}` has no parameters to learn", recipe.places.block)
-    return model
 
 
 @torch.no_grad()
@@ -119,14 +129,18 @@ def try_model(model: nn.Module, recipe: Recipe, data: Data, device: torch.device
 def _check_output(output: object, y: Tensor, recipe: Recipe, data: Data) -> None:
     name, span = _name(recipe), recipe.places.of("loss")
     if not isinstance(output, Tensor):
-        raise TrainError("E0615", f"`{name}` returns a {type(output).__name__}, not one tensor", recipe.places.block)
+        raise TrainError(
+            "E0615", f"`{name}` returns a {type(output).__name__}, not one tensor", recipe.places.block
+        )
     shape = list(output.shape)
     if recipe.loss.targets == "values":
         if output.shape != y.shape:
-            raise TrainError("E0610", f"`{name}` gives {shape} where the targets are {list(y.shape)}", span)
+            raise TrainError("E0618", f"`{name}` gives {shape} where the targets are {list(y.shape)}", span)
         return
     if output.dim() < 2 or output.shape[0] != len(y) or output.shape[2:] != y.shape[1:]:
-        raise TrainError("E0610", f"`{recipe.loss.kind}` takes [N, classes], but `{name}` gives {shape}", span)
+        raise TrainError(
+            "E0618", f"`{recipe.loss.kind}` takes [N, classes], but `{name}` gives {shape}", span
+        )
     most = int(max(data.train.y.max(), data.valid.y.max())) if data.classes is None else data.classes - 1
     fits = output.shape[1] > most if data.classes is None else output.shape[1] == data.classes
     if not fits:
@@ -136,7 +150,9 @@ def _check_output(output: object, y: Tensor, recipe: Recipe, data: Data) -> None
 
 
 def load_weights(model: nn.Module, path: str | Path) -> None:
-    """Put the weights of a safetensors file into `model`; E0633 where they are not its own, E0631 if unreadable."""
+    """Put the weights of a safetensors file into `model`; E0633 where they are not its own, E0631 if
+    unreadable.
+    """
     path = Path(path)
     try:
         weights = load(path.read_bytes())

@@ -15,13 +15,17 @@ Reduction = Literal["mean", "sum"]
 
 
 class Loss(Component):
-    """A loss. `targets` says what it compares the output with: class numbers, or values of the output's shape."""
+    """A loss. `targets` says what it compares the output with: class numbers, or values of the output's
+    shape.
+    """
 
     targets: ClassVar[Literal["classes", "values"]] = "values"
     gives: ClassVar[Literal["logits", "log-probabilities", "probabilities", "values"]] = "values"
     tensors: ClassVar[tuple[str, ...]] = ()  # arguments that torch wants as tensors
 
-    if TYPE_CHECKING:  # every loss declares it, in torch's order; a field here would come first in all of them
+    if (
+        TYPE_CHECKING
+    ):  # every loss declares it, in torch's order; a field here would come first in all of them
         reduction: Reduction
 
     def build(self) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Whether a model, its loss, its metrics and its data go together, decided from types and declarations alone."""
+"""Whether a model, its loss, metrics and data go together, decided from types and declarations alone."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from netdsl.diagnostics import Report
 from netdsl.ir.dims import Dim, Expr, substitute
 from netdsl.ir.types import Tensor, Type
-from netdsl.train.transforms import Augmentation, ImageShape, Misfit, Transform, channels
+from netdsl.train.transforms import Augmentation, ImageShape, Misfit, Transform
 
 if TYPE_CHECKING:
     from netdsl.train.recipe import Recipe
 
 
 def check_match(recipe: Recipe, inputs: Sequence[Type], outputs: Sequence[Type], report: Report) -> None:
-    """Report what does not go together (E0610 to E0617)."""
+    """Report what does not go together (E0611 to E0618)."""
     image = _image(recipe, report)
     _check_targets(recipe, report)
     if not inputs and not outputs:
@@ -30,7 +30,7 @@ def check_match(recipe: Recipe, inputs: Sequence[Type], outputs: Sequence[Type],
 
 
 def _image(recipe: Recipe, report: Report) -> ImageShape | None:
-    """The shape of an image as the model gets it. Augmentations come before the transforms, in training only."""
+    """The shape of an image as the model gets it. Augmentations come first, and in training only."""
     if recipe.data is None:
         return None
     raw = recipe.data.sample().image
@@ -86,8 +86,9 @@ def _check_targets(recipe: Recipe, report: Report) -> None:
     if weight is not None and recipe.loss.targets == "classes" and len(weight) != classes:
         report.error(
             "E0611",
-            f"`weight` of `{recipe.loss.kind}` has {len(weight)} numbers, but `{source}` has {classes} classes",
+            f"`weight` of `{recipe.loss.kind}` is {len(weight)} numbers, but `{source}` has {classes}",
             recipe.places.of("loss"),
+            helps=["give a weight for each class"],
         )
 
 
@@ -128,7 +129,10 @@ def _check_input(recipe: Recipe, x: Tensor, image: ImageShape, report: Report) -
     for dim, size in zip(x.shape[1:], image, strict=True):
         if not _binds(dim, size, sizes):
             report.error(
-                "E0612", f"{because}, but the input of `{recipe.model}` is {x}", place, helps=_input_helps(x, image)
+                "E0612",
+                f"{because}, but the input of `{recipe.model}` is {x}",
+                place,
+                helps=_input_helps(x, image),
             )
             return {}
     return sizes
@@ -149,7 +153,9 @@ def _input_helps(x: Tensor, image: ImageShape) -> list[str]:
     if x.shape[1] == 1 and image[0] == 3:
         return ["add `Grayscale` to `transform`"]
     if x.shape[1] == image[0] and isinstance(x.shape[2], int) and x.shape[2] == x.shape[3]:
-        return [f"add `Resize({x.shape[2]})` to `transform`, or declare the input for {channels(image)} of {_by(image)}"]
+        return [
+            f"add `Resize({x.shape[2]})` to `transform`, or declare an input of {_by(image)}"
+        ]
     return [f"declare the input as `[N, {image[0]}, {image[1]}, {image[2]}]`"]
 
 
@@ -159,11 +165,11 @@ def _check_output(recipe: Recipe, y: Tensor, report: Report) -> None:
         return
     place = recipe.places.of("loss")
     if not y.is_float:
-        report.error("E0610", f"the output of `{recipe.model}` is {y}, which has no gradient", place)
+        report.error("E0618", f"the output of `{recipe.model}` is {y}, which has no gradient", place)
     elif y.rank != 2:
         helps = ["end the model with `-> Flatten -> Linear(classes)`"] if y.rank > 2 else []
         report.error(
-            "E0610",
+            "E0618",
             f"`{recipe.loss.kind}` takes [N, classes] here, but the output of `{recipe.model}` is {y}",
             place,
             helps=helps,

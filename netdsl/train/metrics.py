@@ -1,9 +1,11 @@
-"""Metrics by their functional names in torchmetrics. A metric adds a batch to its tally on the device, without waiting
-for it, and turns the tally of an epoch into a number, so that a short last batch counts as what it is.
+"""Metrics by their functional names in torchmetrics. A metric adds a batch to its tally on the device,
+without waiting for it, and turns the tally of an epoch into a number, so that a short last batch counts as
+what it is.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -24,9 +26,9 @@ class Metric(Component):
         """An empty tally for outputs like `output`."""
         return output.new_zeros((), dtype=output.dtype)
 
+    @abstractmethod
     def add(self, tally: Tensor, output: Tensor, target: Tensor) -> None:
         """Add a batch: `output` is [B, classes] or values, `target` [B] or values of the same shape."""
-        raise TypeError(f"{self.kind} has no tally")
 
     def value(self, tally: Tensor, samples: int) -> float:
         """The metric over the `samples` whose batches were added; this waits for the device."""
@@ -55,7 +57,9 @@ class Accuracy(Metric):
 
 
 class F1Score(Metric):
-    """The harmonic mean of precision and recall, averaged over the classes (`macro`) or the samples (`micro`)."""
+    """The harmonic mean of precision and recall, averaged over the classes (`macro`) or the samples
+    (`micro`).
+    """
 
     kind = "f1_score"
     targets = "classes"

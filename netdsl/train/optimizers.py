@@ -27,7 +27,9 @@ class Optimizer(Component):
     lr: float = Field(1e-3, ge=0)
 
     def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
-        """The optimizer of `torch.optim` over `parameters`, fused where torch has a fused one and nobody chose."""
+        """The optimizer of `torch.optim` over `parameters`, fused where torch has a fused one and nobody
+        chose.
+        """
         from torch import optim
 
         found: Any = getattr(optim, self.kind)

@@ -16,7 +16,15 @@ from netdsl.train.batches import prepare_on
 from netdsl.train.data import Data
 from netdsl.train.errors import TrainError
 from netdsl.train.evaluation import measured
-from netdsl.train.loading import Model, check_data, find_device, load_data, load_weights, make_model, try_model
+from netdsl.train.loading import (
+    Model,
+    check_data,
+    find_device,
+    load_data,
+    load_weights,
+    make_model,
+    try_model,
+)
 from netdsl.train.recipe import Recipe
 
 
@@ -48,7 +56,9 @@ def evaluate(
     device: str | None = None,
     download: bool = False,
 ) -> Evaluation:
-    """The loss and metrics of `recipe` on its validation part, with the weights of a safetensors file if given."""
+    """The loss and metrics of `recipe` on its validation part, with the weights of a safetensors file if
+    given.
+    """
     place = find_device(device)
     data = data or load_data(recipe, download=download)
     check_data(data, recipe)

@@ -1,4 +1,6 @@
-"""`Recipe`: every number of a run, checked. `read_recipe` makes one of a `train` block without touching torch or data."""
+"""`Recipe`: every number of a run, checked. `read_recipe` makes one of a `train` block without touching torch
+or data.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsA
 
 from netdsl.diagnostics import Report
 from netdsl.diagnostics.suggest import did_you_mean
+from netdsl.elaborate.settings import Choice, Setting, Value, shown
 from netdsl.ir.types import Type
 from netdsl.source import Span
 from netdsl.train.component import Component, Family, as_tuple, by_field, construct, expected, listed
@@ -20,7 +23,6 @@ from netdsl.train.matching import check_match
 from netdsl.train.metrics import METRICS, Metric
 from netdsl.train.optimizers import OPTIMIZERS, Optimizer
 from netdsl.train.schedules import SCHEDULES, Schedule
-from netdsl.train.settings import Choice, Setting, Value, shown
 from netdsl.train.transforms import AUGMENTATIONS, TRANSFORMS, Augmentation, Transform
 
 __all__ = ["Choice", "Places", "Recipe", "Setting", "read_recipe"]
@@ -40,7 +42,9 @@ class Places:
 class Recipe(BaseModel):
     """A run in numbers. Fields are the keys of a `train` block; two recipes that say the same are equal.
 
-    >>> recipe = Recipe(loss=LOSSES.members["CrossEntropyLoss"](), optimizer=OPTIMIZERS.members["SGD"](lr=0.1))
+    >>> from netdsl.train.losses import CrossEntropyLoss
+    >>> from netdsl.train.optimizers import SGD
+    >>> recipe = Recipe(loss=CrossEntropyLoss(), optimizer=SGD(lr=0.1))
     >>> recipe.batch, recipe.columns()
     (64, ['train_loss', 'valid_loss'])
     """
@@ -72,7 +76,9 @@ class Recipe(BaseModel):
     checkpoint_every: Annotated[int, Field(gt=0)] | None = None
 
     model: str = ""
-    folder: Path | None = Field(None, exclude=True)  # of the `.net` file: where a relative `root` is tried first
+    folder: Path | None = Field(
+        None, exclude=True
+    )  # of the `.net` file: where a relative `root` is tried first
     places: Places = Field(Places(), exclude=True)
 
     def __eq__(self, other: object) -> bool:
@@ -93,7 +99,9 @@ class Recipe(BaseModel):
     def monitored(self) -> tuple[str, bool]:
         """The column that decides which epoch is best, and whether more of it is better."""
         column = self.monitor or (f"valid_{self.metrics[0].kind}" if self.metrics else "valid_loss")
-        rising = [m.higher_is_better for m in self.metrics if column in (f"valid_{m.kind}", f"train_{m.kind}")]
+        rising = [
+            m.higher_is_better for m in self.metrics if column in (f"valid_{m.kind}", f"train_{m.kind}")
+        ]
         return column, bool(rising and rising[0])
 
     def rate(self, epoch: int) -> float:
@@ -130,15 +138,18 @@ def read_recipe(
     span: Span | None = None,
     folder: Path | None = None,
 ) -> Recipe | None:
-    """The recipe that a `train` block describes, or None after reporting what is wrong with it (E0601 to E0617).
+    """The recipe that a `train` block describes, or None after reporting what is wrong with it (E0602 to
+    E0617).
 
-    `inputs` and `outputs` are the model's; without them the model is not checked against the data and the loss.
-    `span` is the place of the block's head, `folder` that of the file.
+    `inputs` and `outputs` are the model's; without them the model is not checked against the data and the
+    loss. `span` is the place of the block's head, `folder` that of the file.
     """
     before = len(report.errors)
     for key in REQUIRED:
         if key not in settings:
-            report.error("E0603", f"the recipe has no `{key}`", span, helps=[f"add `{key} = {_EXAMPLES[key]}`"])
+            report.error(
+                "E0603", f"the recipe has no `{key}`", span, helps=[f"add `{key} = {_EXAMPLES[key]}`"]
+            )
     values: dict[str, Any] = {}
     for key, setting in settings.items():
         _read_setting(key, setting, values, report)
@@ -165,7 +176,7 @@ def _read_setting(key: str, setting: Setting, values: dict[str, Any], report: Re
         report.error("E0602", f"`{key}` is not supported by this trainer", setting.key_span or setting.span)
     elif key not in KEYS:
         helps = [*did_you_mean(key, (*KEYS, *LATER)), f"the keys are {listed(KEYS)}"]
-        report.error("E0601", f"a recipe has no key `{key}`", setting.key_span or setting.span, helps=helps)
+        report.error("E0609", f"a recipe has no key `{key}`", setting.key_span or setting.span, helps=helps)
     elif key in LISTS:
         values[key] = _components(key, setting, report)
     elif key in FAMILIES and not (setting.value is None or (key == "valid" and _is_number(setting.value))):
@@ -202,7 +213,11 @@ def _component(key: str, value: Value, span: Span | None, report: Report) -> Any
             helps=[f"write it under `augment = [{shown(value)}]`, which is for training samples only"],
         )
         return None
-    placed = value if value.span else Choice(value.name, value.arguments, value.positional, span, value.argument_spans)
+    placed = (
+        value
+        if value.span
+        else Choice(value.name, value.arguments, value.positional, span, value.argument_spans)
+    )
     return construct(placed, family, report)
 
 
@@ -228,7 +243,9 @@ def _check_monitor(recipe: Recipe, report: Report) -> None:
     if column is None or column in recipe.columns():
         return
     helps = [*did_you_mean(column, recipe.columns()), f"measured are {listed(recipe.columns())}"]
-    report.error("E0616", f"`monitor` is `{column}`, which is not measured", recipe.places.of("monitor"), helps=helps)
+    report.error(
+        "E0616", f"`monitor` is `{column}`, which is not measured", recipe.places.of("monitor"), helps=helps
+    )
 
 
 def _is_number(value: Value) -> bool:
@@ -239,5 +256,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Component):
         return value.described()
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
-
-

@@ -1,4 +1,4 @@
-"""The curves of a run as a picture: the loss and each metric, for training and validation, over the epochs."""
+"""The curves of a run as a picture: loss and metrics over the epochs, in training and validation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ def plot_curves(epochs: Sequence[Epoch], folder: Path, title: str = "") -> list[
     figure = Figure(figsize=(4.6 * len(names), 3.4), layout="constrained")
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for part, style in STYLES.items():
-            points = [(e.epoch, e.measured[f"{part}_{name}"]) for e in epochs if f"{part}_{name}" in e.measured]
+            points = [
+                (e.epoch, e.measured[f"{part}_{name}"]) for e in epochs if f"{part}_{name}" in e.measured
+            ]
             x, y = zip(*points, strict=True)
             axes.plot(x, y, label=part, marker="." if len(points) < 30 else "", **style)
         axes.set_xlabel("epoch")

@@ -1,9 +1,10 @@
-"""The schedulers of `torch.optim.lr_scheduler` as pure functions: the rate of an epoch follows from its number alone,
-so a resumed run needs no scheduler state.
+"""The schedulers of `torch.optim.lr_scheduler` as pure functions: the rate of an epoch follows from its
+number alone, so a resumed run needs no scheduler state.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from bisect import bisect_right
 from math import cos, pi
 
@@ -15,9 +16,9 @@ from netdsl.train.component import Component, Family, Integers
 class Schedule(Component):
     """A schedule; it is advanced once an epoch, as in torch's own examples."""
 
+    @abstractmethod
     def rate(self, base: float, epoch: int) -> float:
         """The learning rate of `epoch` (from 0), where the optimizer's own is `base`."""
-        raise TypeError(f"{self.kind} has no rate")
 
 
 class ConstantLR(Schedule):

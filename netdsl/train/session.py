@@ -21,7 +21,15 @@ from netdsl.train.errors import TrainError
 from netdsl.train.files import unwritable, write_atomically, write_json
 from netdsl.train.fit import fit
 from netdsl.train.history import History
-from netdsl.train.loading import Model, check_data, find_device, load_data, make_model, try_model
+from netdsl.train.loading import (
+    Model,
+    check_data,
+    check_learns,
+    find_device,
+    load_data,
+    make_model,
+    try_model,
+)
 from netdsl.train.recipe import Recipe
 from netdsl.train.records import Epoch, Record, Started, Step, Stopped
 from netdsl.train.report import plot_curves
@@ -62,10 +70,11 @@ def run(
 ) -> RunResult:
     """Train `model` as `recipe` says and keep everything in the folder `out`.
 
-    `model` is a module, or a function that makes one; then its first weights follow from the recipe's seed. `data`
-    stands in for the recipe's own. `resume` goes on from the newest whole checkpoint. `spec` is the text of the
-    `.net` file, kept beside the weights. The first SIGINT or SIGTERM ends the run after a checkpoint, a second one at
-    once. `TrainError`, with its diagnostic, for whatever stops the run; threads are as before afterwards.
+    `model` is a module, or a function that makes one; then its first weights follow from the recipe's seed.
+    `data` stands in for the recipe's own. `resume` goes on from the newest whole checkpoint. `spec` is the
+    text of the `.net` file, kept beside the weights. The first SIGINT or SIGTERM ends the run after a
+    checkpoint, a second one at once. `TrainError`, with its diagnostic, for whatever stops the run; threads
+    are as before afterwards.
     """
     folder, watch, begin = Path(out), on_record or _ignore, perf_counter()
     if epochs is not None:
@@ -74,6 +83,7 @@ def run(
     data = data or load_data(recipe, download=download)
     check_data(data, recipe)
     module = make_model(model, recipe)
+    check_learns(module, recipe)
     try_model(module, recipe, data, place)
     checkpoint, notes = _checkpoint(folder, recipe, resume)
     before = torch.get_num_threads()
@@ -212,7 +222,9 @@ def _not_finite(stopped: Stopped, folder: Path, state: Run) -> TrainError:
         last = "no checkpoint was written before"
     rate = state.recipe.rate(state.epoch)
     helps = [f"a smaller learning rate than {rate:g}, or `clip_norm = 1.0`, may keep it finite"]
-    return TrainError("E0634", stopped.message, state.recipe.places.of("optimizer"), notes=[last], helps=helps)
+    return TrainError(
+        "E0634", stopped.message, state.recipe.places.of("optimizer"), notes=[last], helps=helps
+    )
 
 
 @contextmanager

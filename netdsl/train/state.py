@@ -18,8 +18,8 @@ from netdsl.train.recipe import Recipe
 class Run:
     """A model with its optimizer, its place in the data and what was measured of the epoch so far.
 
-    `step` counts updates of the weights and `epoch` the epochs that are over. Made by `Run(...)` at the start;
-    `load` puts it where a checkpoint was.
+    `step` counts updates of the weights and `epoch` the epochs that are over. Made by `Run(...)` at the
+    start; `load` puts it where a checkpoint was.
     """
 
     def __init__(

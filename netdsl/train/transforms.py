@@ -5,6 +5,7 @@ A batch is [B, C, H, W], float32, with values in [0, 1] before the first of them
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
@@ -36,9 +37,9 @@ class Transform(Component):
         """The shape of an image afterwards; `Misfit` where it cannot be applied."""
         return image
 
+    @abstractmethod
     def on(self, device: torch.device) -> Callable[[Tensor], Tensor]:
         """The function of a batch, with what it needs on `device`."""
-        raise TypeError(f"{self.kind} has no function")
 
 
 class Normalize(Transform):
@@ -50,7 +51,9 @@ class Normalize(Transform):
     def shape(self, image: ImageShape) -> ImageShape:
         for name, value in (("mean", self.mean), ("std", self.std)):
             if isinstance(value, tuple) and len(value) not in (1, image[0]):
-                raise Misfit(f"`{name}` of `Normalize` has {len(value)} numbers, but an image has {channels(image)}")
+                raise Misfit(
+                    f"`{name}` of `Normalize` has {len(value)} numbers, but an image has {channels(image)}"
+                )
             if name == "std" and isinstance(value, tuple) and min(value) <= 0:
                 raise Misfit(f"`std` of `Normalize` is {list(value)}, and images are divided by it")
         return image
@@ -147,8 +150,9 @@ class Augmentation(Component):
     def shape(self, image: ImageShape) -> ImageShape:
         return image
 
+    @abstractmethod
     def apply(self, x: Tensor, random: torch.Generator) -> Tensor:
-        raise TypeError(f"{self.kind} has no function")
+        """The batch transformed, with numbers from `random`, which is on the batch's device."""
 
 
 class RandomHorizontalFlip(Augmentation):
@@ -187,19 +191,21 @@ class RandomCrop(Augmentation):
         import torch
         from torch.nn.functional import pad
 
-        left, top, right, bottom = _borders(self.padding or 0)
-        x = pad(x, (left, right, top, bottom), value=self.fill)
+        before, above, after, below = _borders(self.padding or 0)
+        x = pad(x, (before, after, above, below), value=self.fill)
         height, width = _sides(self.size)
-        here = {"device": x.device}
-        rows = torch.randint(x.shape[2] - height + 1, (len(x), 1), generator=random, **here)
-        columns = torch.randint(x.shape[3] - width + 1, (len(x), 1), generator=random, **here)
-        rows, columns = rows + torch.arange(height, **here), columns + torch.arange(width, **here)
-        samples = torch.arange(len(x), **here)
+        here = x.device
+        top = torch.randint(x.shape[2] - height + 1, (len(x), 1), generator=random, device=here)
+        left = torch.randint(x.shape[3] - width + 1, (len(x), 1), generator=random, device=here)
+        rows, columns = top + torch.arange(height, device=here), left + torch.arange(width, device=here)
+        samples = torch.arange(len(x), device=here)
         return x[samples[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 class RandomRotation(Augmentation):
-    """A turn about the centre by an angle from `degrees`, or from -`degrees` to `degrees`; corners become black."""
+    """A turn about the centre by an angle from `degrees`, or from -`degrees` to `degrees`; corners become
+    black.
+    """
 
     degrees: Annotated[float, Field(ge=0)] | Pair
     interpolation: Literal["nearest", "bilinear"] = "nearest"
@@ -232,7 +238,7 @@ def _sides(size: int | tuple[int, int]) -> tuple[int, int]:
 
 
 def _borders(padding: int | tuple[int, int, int, int]) -> tuple[int, int, int, int]:
-    return (padding,) * 4 if isinstance(padding, int) else padding
+    return (padding, padding, padding, padding) if isinstance(padding, int) else padding
 
 
 def _per_channel(value: float | tuple[float, ...], device: torch.device) -> Tensor | float:

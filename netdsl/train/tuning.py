@@ -1,7 +1,8 @@
 """How a model runs fastest here: with how many threads and in which memory layout, by a short measurement.
 
-Small models are often several times faster with one thread, and convolutions with channels last; which, depends on
-the machine and its load. A resumed run keeps what was chosen, as the order of additions follows from it.
+Small models are often several times faster with one thread, and convolutions with channels last; which,
+depends on the machine and its load. A resumed run keeps what was chosen, as the order of additions follows
+from it.
 """
 
 from __future__ import annotations
@@ -37,8 +38,10 @@ class Setup:
     note: str = ""
 
 
-def choose_setup(model: nn.Module, recipe: Recipe, data: Data, device: torch.device, threads: int | None) -> Setup:
-    """The setup for training `model`: what is asked for, and the fastest of the rest. `model` is not changed."""
+def choose_setup(
+    model: nn.Module, recipe: Recipe, data: Data, device: torch.device, threads: int | None
+) -> Setup:
+    """The setup for training `model`: what is asked for, then the fastest. `model` is not changed."""
     counts = _thread_counts(device, threads)
     layouts = _layouts(model, recipe, data)
     steps = recipe.steps or recipe.epochs * -(-len(data.train) // recipe.batch)
@@ -46,7 +49,9 @@ def choose_setup(model: nn.Module, recipe: Recipe, data: Data, device: torch.dev
         return Setup(counts[0], layouts[0])
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         times = _measure(model, recipe, data, device, list(product(counts, layouts)))
-    best = min(times, key=lambda setup: times[setup] * (1 if setup == (counts[0], layouts[0]) else 1 / MARGIN))
+    best = min(
+        times, key=lambda setup: times[setup] * (1 if setup == (counts[0], layouts[0]) else 1 / MARGIN)
+    )
     shown = ", ".join(f"{_named(*setup, device)} {1e3 * t:.2f} ms" for setup, t in times.items())
     return Setup(*best, note=f"measured a step: {shown}")
 
@@ -72,8 +77,8 @@ def _measure(
 ) -> dict[tuple[int, bool], float]:
     """Seconds a step of each setup, the best of several rounds in which the layouts take turns.
 
-    Numbers of threads do not take turns, fewest first: threads that have just worked wait busily for more, and would
-    slow down what comes next.
+    Numbers of threads do not take turns, fewest first: threads that have just worked wait busily for more,
+    and would slow down what comes next.
     """
     few = recipe.batch * recipe.accumulate
     part = Data(Split(data.train.x[:few], data.train.y[:few]), data.valid, data.classes)
@@ -94,7 +99,8 @@ def _measure(
 def _rounds(runs: dict[bool, Run], limit: float) -> dict[bool, float]:
     """The fastest seconds a step of each, in rounds until the time is up.
 
-    The first round warms up, and counts only where all of it took longer than `limit`: then there is no other.
+    The first round warms up, and counts only where all of it took longer than `limit`: then there is no
+    other.
     """
     times = {last: _time_steps(run, 2) for last, run in runs.items()}
     if min(times.values()) > limit:

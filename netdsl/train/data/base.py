@@ -1,15 +1,18 @@
-"""What a data source is: a declaration of its samples that needs no torch, and a way to load them once, as tensors."""
+"""What a data source is: a declaration of its samples that needs no torch, and a way to load them once, as
+tensors.
+"""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from netdsl.elaborate.settings import shown
 from netdsl.train.component import Component
 from netdsl.train.errors import TrainError
-from netdsl.train.settings import shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sample:
-    """One sample of a source: an image of `image` = (channels, height, width), of one of the classes `names`."""
+    """One sample: an image of `image` = (channels, height, width), of one of the classes `names`."""
 
     image: tuple[int, int, int]
     names: tuple[str, ...]
@@ -29,7 +32,9 @@ class Sample:
 
 @dataclass(frozen=True)
 class Split:
-    """Inputs [N, ...] and targets, [N] class numbers (int64) or [N, ...] values. Images are uint8 in [0, 255]."""
+    """Inputs [N, ...] and targets, [N] class numbers (int64) or [N, ...] values. Images are uint8 in [0,
+    255].
+    """
 
     x: Tensor
     y: Tensor
@@ -50,17 +55,17 @@ class Data:
 class Source(Component):
     """A data source by name, as `MNIST(root = "data")`."""
 
+    @abstractmethod
     def sample(self) -> Sample:
         """What one sample is, known without looking at the data."""
-        raise TypeError(f"{self.kind} does not describe its samples")
 
+    @abstractmethod
     def load(self, folders: Sequence[Path], download: bool) -> Data:
         """The training and the test part. `folders` are tried for a relative `root`, in order.
 
         `download` allows fetching what is not there. `TrainError` E0620 where it is not found, E0621 where it
         cannot be read.
         """
-        raise TypeError(f"{self.kind} cannot be loaded")
 
 
 class FolderSource(Source):
@@ -69,9 +74,9 @@ class FolderSource(Source):
     root: str = "data"
     download: bool = False
 
+    @abstractmethod
     def read(self, root: Path, download: bool) -> Data:
         """Both parts from `root`; `RuntimeError`, as torchvision has it, where they are not there."""
-        raise TypeError(f"{self.kind} cannot be read")
 
     def load(self, folders: Sequence[Path], download: bool) -> Data:
         roots = self.places(folders)
@@ -82,7 +87,9 @@ class FolderSource(Source):
                 return self.read(root, download=False)
             except RuntimeError as problem:
                 if "not found" not in str(problem):
-                    raise TrainError("E0621", f"{self.kind} in `{root}` cannot be read: {problem}") from problem
+                    raise TrainError(
+                        "E0621", f"{self.kind} in `{root}` cannot be read: {problem}"
+                    ) from problem
             except (OSError, ValueError, EOFError) as problem:
                 raise TrainError("E0621", f"{self.kind} in `{root}` cannot be read: {problem}") from problem
         if not (download or self.download):
@@ -103,5 +110,7 @@ class FolderSource(Source):
             "E0620",
             f"{self.kind} is not in `{self.root}`",
             notes=["looked in " + " and ".join(f"`{root}`" for root in roots)],
-            helps=[f"give the folder that holds it as `root`, or let it be downloaded: `{example}` or `--download`"],
+            helps=[
+                f"give the folder that holds it as `root`, or allow the download: `{example}` or `--download`"
+            ],
         )

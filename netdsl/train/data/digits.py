@@ -32,17 +32,19 @@ class Digits(Source):
         import torch
         from torch.nn.functional import interpolate
 
-        digits = load_digits()
-        small = torch.from_numpy(digits.images).to(torch.float32).unsqueeze(1) / 16
+        pixels, classes = load_digits(return_X_y=True)
+        small = torch.from_numpy(pixels).to(torch.float32).view(-1, 1, 8, 8) / 16
         images = small if self.size == 8 else interpolate(small, (self.size, self.size), mode="bilinear")
-        x, y = (images * 255).round().to(torch.uint8), torch.from_numpy(digits.target).to(torch.int64)
+        x, y = (images * 255).round().to(torch.uint8), torch.from_numpy(classes).to(torch.int64)
         # Writers follow each other in the file, so every fifth sample has each of them in both parts.
         test = torch.arange(len(x)) % 5 == 0
         return Data(Split(x[~test], y[~test]), Split(x[test], y[test]), self.sample().classes)
 
 
 def write_images(folder: str | Path, count: int, size: int = 28) -> list[Path]:
-    """Write the first `count` test digits as PNG files, named by number and class, to try `netdsl predict` on."""
+    """Write the first `count` test digits as PNG files, named by number and class, to try `netdsl predict`
+    on.
+    """
     from PIL import Image
 
     folder = Path(folder)

@@ -5,11 +5,24 @@ from __future__ import annotations
 from netdsl.train.data.base import Sample
 from netdsl.train.data.mnist import MNIST
 
-NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+NAMES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
 
 
 class FashionMNIST(MNIST):
-    """Articles of clothing, grey, 28 by 28. `root` holds the folder `FashionMNIST/raw` with the four IDX files."""
+    """Articles of clothing, grey, 28 by 28. `root` holds the folder `FashionMNIST/raw` with the four IDX
+    files.
+    """
 
     def sample(self) -> Sample:
         return Sample((1, 28, 28), NAMES)

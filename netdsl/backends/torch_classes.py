@@ -1,0 +1,198 @@
+"""The classes of the generated file: graphs that differ in numbers only share one, with constructor arguments for those."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from netdsl.backends.torch_expressions import PRODUCT, Code, Make, Slot, slots_in
+from netdsl.backends.torch_merge import Fill, Walk
+from netdsl.backends.torch_names import identifier
+from netdsl.backends.torch_sketch import Block, Sketch, as_chain, sketch
+from netdsl.ir.graph import Graph
+
+# A width that a layer takes and gives has this name.
+_BOTH_WAYS: Final = {"in_channels": "channels", "in_features": "features"}
+_GIVEN: Final = ("out_channels", "out_features")
+
+
+@dataclass
+class Argument:
+    """A constructor argument, with its value in each of the graphs that share the class."""
+
+    name: str
+    values: tuple[Any, ...]
+
+    @property
+    def annotation(self) -> str:
+        found = dict.fromkeys(_annotation(value) for value in sorted(self.values, key=_width))
+        if "float" in found:
+            found.pop("int", None)
+        return " | ".join(found)
+
+
+@dataclass(eq=False)
+class ModuleClass:
+    """A class to be written, for `graphs`; `sketch` is of the first, with slots where the others differ."""
+
+    graphs: list[Graph]
+    sketch: Sketch
+    name: str = ""
+    arguments: list[Argument] = field(default_factory=list)
+    codes: dict[tuple[str, ...], Code] = field(default_factory=dict)
+
+    def code(self, slot: Slot) -> Code:
+        """What stands for a slot in `__init__`: an argument, or a multiple of one."""
+        return self.codes[column(slot.values)]
+
+    def make(self, number: int) -> Make:
+        """The constructor call for the graph `number`."""
+        given = tuple((argument.name, argument.values[number]) for argument in self.arguments)
+        return Make(self, given, positional=len(given) if len(given) <= 2 else 0)
+
+
+class Classes:
+    """All classes of some models, callees before callers. `of` is the class of a model."""
+
+    def __init__(self, models: Sequence[Graph]) -> None:
+        self.classes: list[ModuleClass] = []
+        self.blocks: dict[int, Block] = {}
+        self.labels: dict[int, str] = {}
+        self.of: dict[int, ModuleClass] = {}
+        self.keys: dict[Any, ModuleClass] = {}
+        roots = {id(model) for model in models}
+        for level in _by_height(models):
+            self._name_lists(level)
+            self._level(level, roots)
+
+    def _name_lists(self, graphs: Iterable[Graph]) -> None:
+        for graph in graphs:
+            for node in graph.nodes:
+                if isinstance(node.op, Graph) and node.label:
+                    self.labels.setdefault(id(node.op), node.label.rpartition(".")[2])
+
+    def _level(self, graphs: list[Graph], roots: set[int]) -> None:
+        """Classes for graphs whose blocks have theirs."""
+        groups: dict[Any, list[tuple[Graph, Sketch, Walk]]] = {}
+        for graph in graphs:
+            drawn = sketch(graph, lambda block: self.blocks[id(block)])
+            chain = None if id(graph) in roots else as_chain(graph, drawn.nodes)
+            if chain is not None:
+                self.blocks[id(graph)] = Block(chain)
+                continue
+            walk = Walk()
+            walk.sketch(drawn)
+            groups.setdefault((graph.name, tuple(walk.key)), []).append((graph, drawn, walk))
+        for members in groups.values():
+            made = _merged([entry[0] for entry in members], members[0][1], [entry[2] for entry in members])
+            self.classes.append(made)
+            for number, (graph, drawn, _) in enumerate(members):
+                self.blocks[id(graph)] = Block(made.make(number), drawn.passed)
+                self.of[id(graph)] = made
+
+
+def _by_height(models: Sequence[Graph]) -> list[list[Graph]]:
+    """The graphs of `models`, those without blocks first, then those whose blocks are all in the levels before."""
+    heights: dict[int, int] = {}
+    levels: list[list[Graph]] = []
+    for model in models:
+        for graph in model.subgraphs():
+            if id(graph) in heights:
+                continue
+            inner = (heights[id(node.op)] for node in graph.nodes if isinstance(node.op, Graph))
+            height = max(inner, default=-1) + 1
+            heights[id(graph)] = height
+            levels += [[] for _ in range(height + 1 - len(levels))]
+            levels[height].append(graph)
+    return levels
+
+
+def _merged(graphs: list[Graph], drawn: Sketch, walks: list[Walk]) -> ModuleClass:
+    if len(graphs) == 1:
+        return ModuleClass(graphs, drawn)
+    made = ModuleClass(graphs, Fill(walks).sketch(drawn))
+    columns: dict[tuple[str, ...], list[Slot]] = {}
+    for slot in _slots(made.sketch):
+        columns.setdefault(column(slot.values), []).append(slot)
+    parameters = {
+        name: tuple(dict(graph.arguments).get(name) for graph in graphs) for name, _ in graphs[0].arguments
+    }
+    for key, slots in columns.items():
+        name = next((n for n, values in parameters.items() if column(values) == key), None)
+        if name is None:
+            continue
+        argument = Argument(identifier(name, {a.name for a in made.arguments}), slots[0].values)
+        made.arguments.append(argument)
+        made.codes[key] = Code(argument.name)
+    made.arguments.sort(key=lambda argument: [identifier(n) for n in parameters].index(argument.name))
+    _name_others(made, columns)
+    return made
+
+
+def _name_others(made: ModuleClass, columns: dict[tuple[str, ...], list[Slot]]) -> None:
+    """Arguments that the block's own parameters do not name: multiples of those, or by what torch calls them."""
+    parameters = list(made.arguments)
+    inferred: list[Argument] = []
+    for key, slots in columns.items():
+        if key in made.codes:
+            continue
+        multiple = next(filter(None, (_multiple(slots[0].values, a) for a in parameters)), None)
+        if multiple is not None:
+            made.codes[key] = multiple
+            continue
+        argument = Argument(_hinted(slots, [*made.arguments, *inferred]), slots[0].values)
+        made.codes[key] = Code(argument.name)
+        (inferred if argument.name.startswith("in_") else made.arguments).append(argument)
+    made.arguments[:0] = inferred
+
+
+def _multiple(values: tuple[Any, ...], argument: Argument) -> Code | None:
+    if any(type(value) is not int or value <= 0 for value in (*values, *argument.values)):
+        return None
+    factor = values[0] // argument.values[0]
+    if factor > 1 and all(v == factor * base for v, base in zip(values, argument.values, strict=True)):
+        return Code(f"{factor} * {argument.name}", PRODUCT)
+    return None
+
+
+def _hinted(slots: list[Slot], arguments: list[Argument]) -> str:
+    hints = list(dict.fromkeys(slot.hint for slot in slots))
+    name = hints[0]
+    if name in _BOTH_WAYS and any(hint in _GIVEN for hint in hints):
+        name = _BOTH_WAYS[name]
+    taken = {argument.name for argument in arguments}
+    if identifier(name) in taken and slots[0].owner:
+        name = f"{slots[0].owner}_{name}"
+    return identifier(name, taken, "size")
+
+
+def _slots(sketch: Sketch) -> Iterator[Slot]:
+    for applied in sketch.nodes:
+        yield from slots_in(applied.make)
+    for learned in sketch.learned:
+        yield from slots_in((learned.make, learned.fill))
+    for fixed in sketch.fixed:
+        yield from _slots(fixed.make)
+    for applied in sketch.nodes:
+        yield from slots_in(applied.use)
+
+
+def column(values: Sequence[Any]) -> tuple[str, ...]:
+    """A key for the values of an argument: `1`, `1.0` and `True` are three."""
+    return tuple(map(repr, values))
+
+
+def _annotation(value: Any) -> str:
+    if value is None:
+        return "None"
+    if isinstance(value, tuple):
+        inside = dict.fromkeys(map(_annotation, value))
+        return f"tuple[{', '.join(inside)}, ...]" if len(inside) == 1 else "tuple"
+    return type(value).__name__
+
+
+def _width(value: Any) -> int:
+    return {"bool": 0, "int": 1, "float": 2, "str": 3, "NoneType": 5}.get(type(value).__name__, 4)
+
+

@@ -1,0 +1,251 @@
+"""`forward` of a class: straight-line code, a line for each layer, shapes as trailing comments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, Final, NamedTuple
+
+from netdsl.backends.torch_expressions import Use, Value, Writer, sizes_in
+from netdsl.backends.torch_layout import statement
+from netdsl.backends.torch_names import identifier, unique
+from netdsl.backends.torch_order import Step, steps
+from netdsl.backends.torch_sizes import ShapeText, read_sizes, size_places
+from netdsl.backends.torch_sketch import Applied, Sketch
+from netdsl.backends.torch_variables import Variables, input_names
+from netdsl.ir.graph import Graph
+from netdsl.ops.target import Index
+
+INDENT: Final = " " * 8
+_WORDS: Final = dict(n="batch", c="channels", d="depth", h="height", w="width", t="time", l="length", s="steps")
+
+
+class Access(NamedTuple):
+    """The text that reaches a module or tensor of the class; `scripted` is TorchScript's, where that differs."""
+
+    text: str
+    scripted: str = ""
+
+
+class Written(NamedTuple):
+    """A step with its names: `target` stands before the tree, `note` after it."""
+
+    target: str
+    tree: Any
+    note: str
+    access: Access
+
+
+@dataclass
+class Forward:
+    """The body of `forward`. `reach` finds a node's module, `fixed` the params and buffers.
+
+    `before_return` writes all but the last line, and leaves in `value` what an only output is.
+    """
+
+    sketch: Sketch
+    writer: Writer
+    reach: Callable[[Applied], Access]
+    fixed: Mapping[int, Access]
+    shapes: ShapeText
+    returns: str = ""  # what makes the result of several outputs; "" for one
+    avoid: frozenset[str] = frozenset()  # names that variables cannot have
+    steps: list[Step] = field(default_factory=list)
+    value: Any = None
+    note: str = ""
+
+    def lines(self) -> list[str]:
+        """All lines of the body, in order."""
+        lines = self.before_return()
+        if self.returns:
+            return [*lines, *self._several()]
+        return [*lines, *statement(self.writer, INDENT, "return ", self.value, self.note)]
+
+    def before_return(self) -> list[str]:
+        graph = self.sketch.graph
+        self.steps = steps(self.sketch)
+        self.inputs = input_names(entry.name for entry in graph.inputs)
+        self.local = {value: _local(access) for value, access in self.fixed.items()}
+        self.variables = Variables(graph, self.steps, self.inputs, self.local, self.avoid)
+        written = [self._named(place, step) for place, step in enumerate(self.steps)]
+        self._name_sizes()
+        self.writer.values = lambda number: self.local.get(number) or self.variables.of[number]
+        if not self.returns:
+            self.value = Value(graph.outputs[0].value)
+        if written and self._is_returned(len(written) - 1):
+            last = written.pop()
+            self.value, self.note = last.tree, last.note
+        lines = self._tensors_reached() + self._sizes_read()
+        known: set[int] = set()
+        for training, group in groupby(range(len(written)), key=lambda place: self.steps[place].training):
+            inside = [line for place in group for line in self._step(place, written[place], known)]
+            lines += self._in_training(training, inside) if training else inside
+        return lines
+
+    @property
+    def parameters(self) -> list[str]:
+        """The parameters of `forward`: the inputs, and the sizes that the caller passes."""
+        sizes = [f"{self.writer.sizes[name]}: int" for name in self.sketch.passed]
+        return [f"{name}: Tensor" for name in self.inputs] + sizes
+
+    # -- names
+
+    def _named(self, place: int, step: Step) -> Written:
+        entry, tree = step.applied, step.tree
+        access = Access("") if entry.make is None else self.reach(entry)
+        if isinstance(tree, Use):
+            tree = Use(tree.args, tree.kwargs, access.text)
+        note = self._note(place, step)
+        if self._is_returned(place):
+            return Written("", tree, note, access)
+        used = [value in self.variables.last for value in entry.node.results]
+        names = self.variables.results(place, used)
+        if entry.gives is None:
+            return Written(f"{names[0]} = ", tree, note, access)
+        if sum(used) == 1:
+            return Written(f"{names[used.index(True)]} = ", _picked(tree, entry.gives, used.index(True)), note, access)
+        return Written(f"{_pattern(entry.gives, names)} = ", tree, note, access)
+
+    def _is_returned(self, place: int) -> bool:
+        """Whether a step is the last, and its value what `forward` returns."""
+        entry = self.steps[place].applied
+        if self.returns or place < len(self.steps) - 1 or entry.gives is not None:
+            return False
+        scripted = entry.make is not None and self.reach(entry).scripted
+        return not scripted and entry.node.results == (self.sketch.graph.outputs[0].value,)
+
+    def _note(self, place: int, step: Step) -> str:
+        """The shape of the results, where it is not that of the step's first operand."""
+        results = [v for v in step.applied.node.results if v in self.variables.last]
+        texts = list(dict.fromkeys(self.shapes.value(value) for value in results))
+        before = next((self.shapes.value(v) for v in self.variables.leaves[place]), "")
+        if texts == [before] or not all(texts):
+            return ""
+        return texts[0] if len(texts) == 1 else ", ".join(texts)
+
+    def _name_sizes(self) -> None:
+        """A variable for each free dimension that is needed: its name in lower case, where no tensor has that."""
+        taken = {*self.variables.of.values(), *self.inputs}
+        names: dict[str, str] = {}
+        needed = dict.fromkeys(name for step in self.steps for name in sizes_in(step.tree))
+        for name in (*self.sketch.passed, *needed):
+            if name in names:
+                continue
+            plain = identifier(name.lower(), (), "d")
+            wished = plain if plain not in taken else _WORDS.get(plain, f"{plain}_size")
+            names[name] = unique(wished, taken)
+            taken.add(names[name])
+        self.writer.sizes = names
+
+    # -- lines
+
+    def _sizes_read(self) -> list[str]:
+        places = size_places(self.sketch.graph)
+        names = {s: n for s, n in self.writer.sizes.items() if s not in self.sketch.passed}
+        missing = [name for name in names if name not in places]
+        if missing:
+            raise ValueError(f"no input of {self.sketch.graph.name} has the size {missing[0]}")
+        read = read_sizes(((name, places[symbol]) for symbol, name in names.items()), self.inputs)
+        return [f"{INDENT}{target} = {value}" for target, value in read]
+
+    def _tensors_reached(self) -> list[str]:
+        """Params and buffers that have the name of a method: TorchScript reaches them otherwise."""
+        lines: list[str] = []
+        for value, access in self.fixed.items():
+            if access.scripted:
+                self.writer.used.add("torch.jit")
+                lines += _both_ways(INDENT, f"{self.local[value]} = ", [access.scripted], [access.text])
+        return lines
+
+    def _step(self, place: int, written: Written, known: set[int]) -> list[str]:
+        indent = INDENT + "    " * bool(self.steps[place].training)
+        lines: list[str] = []
+        for value in self.variables.leaves[place]:
+            if value not in known and self._is_optional(value):
+                known.add(value)
+                lines.append(f"{indent}assert {self.variables.of[value]} is not None")
+        own = statement(self.writer, indent, written.target, written.tree, written.note)
+        if not written.access.scripted:
+            return lines + own
+        self.writer.used.add("torch.jit")
+        inner = indent + "    "
+        scripted = _with_callee(written.tree, written.access.scripted)
+        return [
+            *lines,
+            f"{indent}if torch.jit.is_scripting():",
+            *statement(self.writer, inner, written.target, scripted, written.note),
+            f"{indent}else:",
+            *statement(self.writer, inner, written.target, written.tree),
+        ]
+
+    def _is_optional(self, value: int) -> bool:
+        """Whether a value is an output of a block that exists in training only."""
+        node = self.sketch.graph.producers.get(value)
+        if node is None or not isinstance(node.op, Graph):
+            return False
+        return node.op.outputs[node.results.index(value)].when_training
+
+    def _in_training(self, training: int, inside: list[str]) -> list[str]:
+        values = {v for s in self.steps if s.training == training for v in s.applied.node.results}
+        names = [self.variables.of[o.value] for o in self.sketch.graph.outputs if o.value in values]
+        declared = [f"{INDENT}{name}: Tensor | None = None" for name in dict.fromkeys(names)]
+        return [*declared, f"{INDENT}if self.training:", *inside]
+
+    def _several(self) -> list[str]:
+        """Several outputs: those of training that are computed anyway are given in training only."""
+        lines: list[str] = []
+        values: list[str] = []
+        trained = {v for step in self.steps if step.training for v in step.applied.node.results}
+        for number, output in enumerate(self.sketch.graph.outputs):
+            text = self.writer.text(Value(output.value))
+            if output.when_training and output.value not in trained and not self._is_optional(output.value):
+                name = unique(identifier(output.name or f"out{number}"), {*self.variables.of.values()})
+                lines += [f"{INDENT}{name}: Tensor | None = None", f"{INDENT}if self.training:"]
+                lines.append(f"{INDENT}    {name} = {text}")
+                text = name
+            values.append(text)
+        inside = ", ".join(values)
+        return [*lines, f"{INDENT}return {inside if self.returns == 'tuple' else f'{self.returns}({inside})'}"]
+
+
+def _local(access: Access) -> str:
+    """What a param or buffer is called in `forward`: itself, or a variable where it has the name of a method."""
+    return f"{access.scripted.rpartition('.')[2]}_" if access.scripted else access.text
+
+
+def _both_ways(indent: str, target: str, scripted: list[str], plain: list[str]) -> list[str]:
+    return [
+        f"{indent}if torch.jit.is_scripting():",
+        *(f"{indent}    {target}{text}" for text in scripted),
+        f"{indent}else:",
+        *(f"{indent}    {target}{text}" for text in plain),
+    ]
+
+
+def _with_callee(tree: Any, callee: str) -> Any:
+    if isinstance(tree, Index):
+        return Index(_with_callee(tree.value, callee), tree.indices)
+    return Use(tree.args, tree.kwargs, callee)
+
+
+def _picked(tree: Any, gives: Any, number: int) -> Any:
+    """`tree[1][0]`: one of several results."""
+    for place, part in enumerate(gives):
+        if part == number:
+            return Index(tree, (place,))
+        if isinstance(part, tuple) and number in _flat(part):
+            return _picked(Index(tree, (place,)), part, number)
+    raise ValueError(f"no result {number} in {gives}")
+
+
+def _flat(gives: Any) -> tuple[int, ...]:
+    return tuple(n for part in gives for n in (_flat(part) if isinstance(part, tuple) else (part,)))
+
+
+def _pattern(gives: Any, names: list[str]) -> str:
+    """`out, (h, c)`: what several results are assigned to."""
+    texts = [f"({_pattern(part, names)})" if isinstance(part, tuple) else names[part] for part in gives]
+    return texts[0] + "," if len(texts) == 1 else ", ".join(texts)
+
+

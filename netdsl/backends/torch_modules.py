@@ -1,0 +1,239 @@
+"""What a class holds, and how it is reached: its layers under their labels, params, buffers, and numbers `forward` needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from netdsl.backends.torch_expressions import TORCH_ROOTS, Code, Make, Pairs, Repeat, Use, Writer, on_values, runs
+from netdsl.backends.torch_forward import INDENT, Access, Forward
+from netdsl.backends.torch_layout import statement
+from netdsl.backends.torch_names import (
+    CONTAINER_ATTRIBUTES,
+    MODULE_ATTRIBUTES,
+    identifier,
+    is_attribute,
+    is_plain,
+    literal,
+    unique,
+)
+from netdsl.backends.torch_sizes import ShapeText
+from netdsl.backends.torch_sketch import Applied, Fixed, Learned, Sketch
+from netdsl.ir.graph import Graph
+from netdsl.ops.target import Call
+
+_ALIKE: Final = (*TORCH_ROOTS, "torchvision")  # layers from there without a label have no state of their own
+
+
+@dataclass
+class Branch:
+    """One part of the labels of a class: a layer, or a container of those whose labels go on after a dot."""
+
+    made: Any = None
+    parts: dict[str, Branch] = field(default_factory=dict)
+    access: Access = Access("")
+
+    @property
+    def is_list(self) -> bool:
+        """Whether the parts are numbered without a gap, as in an `nn.ModuleList`."""
+        return self.made is None and set(self.parts) == set(map(str, range(len(self.parts))))
+
+
+class Attributes:
+    """The attributes of a class. `reach` and `fixed` say how `forward` gets at them, `lines` makes them."""
+
+    def __init__(self, sketch: Sketch) -> None:
+        self.sketch = sketch
+        self.root = Branch()
+        self.taken = {entry.parameter.name for entry in sketch.learned} | {e.buffer.name for e in sketch.fixed}
+        self.fixed: dict[int, Access] = {}
+        for entry in sketch.learned:
+            self.fixed[entry.parameter.value] = _own(entry.parameter.name, "_parameters")
+        for buffer in sketch.fixed:
+            self.fixed[buffer.buffer.value] = _own(buffer.buffer.name, "_buffers")
+        for applied in sketch.nodes:
+            if applied.node.label is not None and applied.make is not None:
+                self._place(applied.node.label, applied.make)
+        self.taken |= set(self.root.parts)
+        for name, branch in self.root.parts.items():
+            _reach(branch, _own(name, "_modules"))
+        self.unlabelled = dict(self._name_unlabelled())
+        self.numbers: dict[str, str] = {}  # constructor argument -> attribute
+
+    def reach(self, applied: Applied) -> Access:
+        """How `forward` gets at the module of a node."""
+        if applied.node.label is None:
+            return Access(f"self.{self.unlabelled[_identity(applied)]}")
+        return self.branch(applied.node.label).access
+
+    def branch(self, label: str) -> Branch:
+        branch = self.root
+        for part in label.split("."):
+            branch = branch.parts[part]
+        return branch
+
+    def number(self, argument: str) -> str:
+        """The attribute that keeps a constructor argument for `forward`."""
+        if argument not in self.numbers:
+            name = argument if is_attribute(argument) else f"{argument}_"
+            self.numbers[argument] = unique(name, self.taken)
+            self.taken.add(self.numbers[argument])
+        return self.numbers[argument]
+
+    def _place(self, label: str, made: Any) -> None:
+        branch = self.root
+        for part in label.split("."):
+            branch = branch.parts.setdefault(part, Branch())
+        if branch.made is None:
+            branch.made = made
+        elif branch.made != made:
+            raise ValueError(f"`{label}` is applied at sizes that need layers of different settings")
+
+    def _name_unlabelled(self) -> Iterator[tuple[Any, str]]:
+        kinds: dict[str, list[Any]] = {}
+        for applied in self.sketch.nodes:
+            if applied.make is not None and applied.node.label is None:
+                op: Any = applied.node.op
+                kind = (op.name if isinstance(op, Graph) else op.kind).lower()
+                identities = kinds.setdefault(identifier(kind), [])
+                if _identity(applied) not in identities:
+                    identities.append(_identity(applied))
+        for kind, identities in kinds.items():
+            for count, identity in enumerate(identities, 1):
+                name = kind if len(identities) == 1 else f"{kind}_{count}"
+                name = unique(name, self.taken | MODULE_ATTRIBUTES)
+                self.taken.add(name)
+                yield identity, name
+
+    # -- the lines of `__init__`
+
+    def lines(self, writer: Writer, arguments: frozenset[str]) -> list[str]:
+        """The lines that make all of it; numbers that `forward` needs must have been asked for before.
+
+        `arguments` are those of the constructor.
+        """
+        lines = [f"{INDENT}self.{name} = {argument}" for argument, name in self.numbers.items()]
+        for entry in self.sketch.learned:
+            lines += _parameter(writer, entry, self.fixed[entry.parameter.value])
+        for entry in self.sketch.fixed:
+            lines += _buffer(writer, entry, arguments)
+        done: set[str] = set()
+        for applied in self.sketch.nodes:
+            if applied.make is None:
+                continue
+            name = self.unlabelled[_identity(applied)] if applied.node.label is None else applied.node.label
+            first = name.split(".")[0]
+            if first in done:
+                continue
+            done.add(first)
+            if applied.node.label is None:
+                lines += statement(writer, INDENT, f"self.{name} = ", applied.make)
+            else:
+                lines += _module(writer, first, self.root.parts[first])
+        return lines
+
+
+def _identity(applied: Applied) -> Any:
+    """What layers without a label share an attribute by: all that makes them, or the node where they may have state."""
+    make = applied.make
+    if isinstance(make, Make) and isinstance(make.function, str) and make.function.split(".")[0] not in _ALIKE:
+        return applied.node.results
+    return make
+
+
+def _own(name: str, registry: str) -> Access:
+    if is_attribute(name):
+        return Access(f"self.{name}")
+    got = f"getattr(self, {literal(name)})"
+    if name not in MODULE_ATTRIBUTES:
+        return Access(got)
+    return Access(f"self.{registry}[{literal(name)}]", f"self.{name}" if is_plain(name) else got)
+
+
+def _reach(branch: Branch, access: Access) -> None:
+    branch.access = access
+    for name, part in branch.parts.items():
+        if branch.made is not None:
+            text = f"{access.text}.{name}" if is_attribute(name) else f"getattr({access.text}, {literal(name)})"
+        else:
+            text = f"{access.text}[{name if branch.is_list else literal(name)}]"
+        scripted = text.replace(access.text, access.scripted, 1) if access.scripted else ""
+        _reach(part, Access(text, scripted))
+
+
+def _module(writer: Writer, name: str, branch: Branch) -> list[str]:
+    """The lines that make a layer or a container under its name."""
+    later: list[tuple[str, str, Branch]] = []
+    made = _made(branch, later)
+    if is_attribute(name):
+        lines = statement(writer, INDENT, f"self.{name} = ", made)
+    elif name in MODULE_ATTRIBUTES:
+        lines = statement(writer, INDENT, f"self._modules[{literal(name)}] = ", made)
+    else:
+        lines = statement(writer, INDENT, "", Use((name, made), (), "self.add_module"))
+    for owner, part, inside in later:
+        safe = part not in MODULE_ATTRIBUTES and part not in CONTAINER_ATTRIBUTES
+        callee = f"{owner}.add_module" if safe else f"{owner}._modules.__setitem__"
+        lines += statement(writer, INDENT, "", Use((part, _made(inside, later)), (), callee))
+    return lines
+
+
+def _made(branch: Branch, later: list[tuple[str, str, Branch]]) -> Any:
+    """The expression that makes a branch; parts that it cannot hold from the start are left for `later`."""
+    if branch.made is not None:
+        later += [(branch.access.text, name, part) for name, part in branch.parts.items()]
+        return branch.made
+    if branch.is_list:
+        ordered = [branch.parts[str(number)] for number in range(len(branch.parts))]
+        items = runs(tuple(_made(part, later) for part in ordered))
+        return Call("nn.ModuleList", ([_alone(item, len(items)) for item in items],))
+    keys: list[str] = []
+    items_: list[Any] = []
+    for name, part in branch.parts.items():
+        if name in MODULE_ATTRIBUTES or name in CONTAINER_ATTRIBUTES:
+            later.append((branch.access.text, name, part))
+        else:
+            keys.append(name)
+            items_.append(_made(part, later))
+    return Call("nn.ModuleDict", (Pairs(tuple(keys), tuple(items_)),))
+
+
+def _alone(item: Any, count: int) -> Any:
+    return replace(item, alone=True) if count == 1 and isinstance(item, Repeat) else item
+
+
+def _parameter(writer: Writer, entry: Learned, access: Access) -> list[str]:
+    """The lines that make a param and fill it."""
+    name = entry.parameter.name
+    made = Call("nn.Parameter", (entry.make,))
+    if is_attribute(name):
+        lines = statement(writer, INDENT, f"self.{name} = ", made)
+    elif name in MODULE_ATTRIBUTES:
+        lines = statement(writer, INDENT, f"self._parameters[{literal(name)}] = ", made)
+    else:
+        lines = statement(writer, INDENT, "", Use((name, made), (), "self.register_parameter"))
+    if entry.fill is not None:
+        lines += statement(writer, INDENT, "", on_values(entry.fill, (Code(access.text),)))
+    return lines
+
+
+def _buffer(writer: Writer, entry: Fixed, avoid: frozenset[str]) -> list[str]:
+    """The lines that compute a buffer and register it."""
+    buffer = entry.buffer
+    forward = Forward(entry.make, writer, _no_module, {}, ShapeText([buffer.make], {}), avoid=avoid)
+    lines = forward.before_return()
+    value = forward.value
+    kwargs = () if buffer.saved else (("persistent", False),)
+    if buffer.name in MODULE_ATTRIBUTES:
+        lines += statement(writer, INDENT, f"self._buffers[{literal(buffer.name)}] = ", value)
+        if not buffer.saved:
+            lines.append(f"{INDENT}self._non_persistent_buffers_set.add({literal(buffer.name)})")
+        return lines
+    return lines + statement(writer, INDENT, "", Use((buffer.name, value), kwargs, "self.register_buffer"))
+
+
+def _no_module(applied: Applied) -> Access:
+    raise ValueError(f"a buffer cannot have layers: {applied.node.label}")
+
+

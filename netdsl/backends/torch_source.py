@@ -1,0 +1,226 @@
+"""A graph as the PyTorch file a careful person would have written: one class a block, straight-line `forward`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from netdsl.backends.torch_classes import Classes, ModuleClass
+from netdsl.backends.torch_expressions import ATOM, TORCH_ROOTS, WIDTH, Code, Slot, Writer
+from netdsl.backends.torch_forward import INDENT, Forward
+from netdsl.backends.torch_initial import Rules
+from netdsl.backends.torch_modules import Attributes
+from netdsl.backends.torch_names import class_name, docstring, identifier, unique
+from netdsl.backends.torch_sizes import ShapeText
+from netdsl.ir.graph import Graph
+
+__all__ = ["model_class_name", "source", "sources"]
+
+
+def source(graph: Graph) -> str:
+    """The Python file of one model. It imports torch, and nothing of netdsl."""
+    return sources([graph])
+
+
+def sources(graphs: Sequence[Graph]) -> str:
+    """One Python file of several models; blocks that they share are written once."""
+    classes = Classes(graphs)
+    name_classes(classes, graphs)
+    used: set[str] = set()
+    taken = {made.name for made in classes.classes}
+    sections: list[str] = []
+    for made in classes.classes:
+        written = Class(made, classes, taken)
+        sections += written.sections()
+        used |= written.writer.used
+        if written.outputs:
+            used.add("NamedTuple")
+    models = [classes.of[id(graph)].name for graph in graphs]
+    head = docstring([f"{_listed(models)} in PyTorch, compiled by netdsl."], "")
+    return "\n\n\n".join(["\n".join([*head, "", *imports(used)]), *sections]) + "\n"
+
+
+def model_class_name(graph: Graph) -> str:
+    """What the class of a model is called in `source(graph)`."""
+    classes = Classes([graph])
+    name_classes(classes, [graph])
+    return classes.of[id(graph)].name
+
+
+def name_classes(classes: Classes, models: Sequence[Graph]) -> None:
+    """Names for all classes: models first, then blocks; variants of a block by the layers they have more."""
+    taken: set[str] = set()
+    roots = [classes.of[id(model)] for model in models]
+    by_name: dict[str, list[ModuleClass]] = {}
+    for made in (*dict.fromkeys(roots), *(c for c in classes.classes if c not in roots)):
+        graph = made.graphs[0]
+        name = classes.labels.get(id(graph), graph.name) if graph.kind == "sequential" else graph.name
+        by_name.setdefault(name, []).append(made)
+    for name, members in by_name.items():
+        plain = min(members, key=lambda made: len(made.graphs[0].layers)) if members[0] not in roots else members[0]
+        for made in (plain, *(m for m in members if m is not plain)):
+            made.name = class_name(_variant(name, made, plain, taken), taken)
+            taken.add(made.name)
+
+
+def _variant(name: str, made: ModuleClass, plain: ModuleClass, taken: set[str]) -> str:
+    """`BasicBlockWithDownsample`: what a variant of a block has that the plain one has not."""
+    more = [label for label in made.graphs[0].layers if label not in plain.graphs[0].layers]
+    fewer = [label for label in plain.graphs[0].layers if label not in made.graphs[0].layers]
+    if made is plain or fewer or len(more) != 1:
+        return name
+    wished = f"{name}With{class_name(more[0].lower(), ())}"
+    return name if wished in taken else wished
+
+
+def imports(used: Iterable[str]) -> list[str]:
+    """The import lines for the dotted names that the file uses."""
+    roots = {name.split(".")[0] for name in used}
+    modules: dict[str, set[str]] = {"torch": {"Tensor", "nn"}}
+    standard = []
+    if "OrderedDict" in roots:
+        standard.append("from collections import OrderedDict")
+    if "NamedTuple" in roots:
+        standard.append("from typing import NamedTuple")
+    for name in used:
+        module, _, last = name.rpartition(".")
+        if module and name.split(".")[0] not in TORCH_ROOTS:
+            modules.setdefault(module, set()).add(last)
+    plain = ["import torch"] if "torch" in roots else []
+    plain += ["import torch.nn.functional as F"] if "F" in roots else []
+    plain += [f"from {module} import {', '.join(sorted(modules[module]))}" for module in sorted(modules)]
+    return [*standard, "", *plain] if standard else plain
+
+
+@dataclass
+class Class:
+    """One class of the file as text."""
+
+    made: ModuleClass
+    classes: Classes
+    taken: set[str]
+
+    def __post_init__(self) -> None:
+        self.graph = self.made.graphs[0]
+        self.attributes = Attributes(self.made.sketch)
+        self.writer = Writer()
+        known = {argument.values: argument.name for argument in self.made.arguments}
+        self.shapes = ShapeText(self.made.graphs, known)
+        self.outputs = self._name_outputs()
+
+    def sections(self) -> list[str]:
+        """The class, after the class of its outputs where there are several."""
+        body = self._body()
+        lines = [f"class {self.made.name}(nn.Module):", *docstring(self._doc(), "    ")]
+        for part in body:
+            lines += [*([""] if len(lines) > 1 else []), *part]
+        tuple_ = self._output_class()
+        return ["\n".join(tuple_), "\n".join(lines)] if tuple_ else ["\n".join(lines)]
+
+    def _body(self) -> list[list[str]]:
+        self.writer.slots = self._kept
+        forward = self._forward()
+        self.writer.slots = self.made.code
+        arguments = frozenset(argument.name for argument in self.made.arguments)
+        made = self.attributes.lines(self.writer, arguments)
+        rules = Rules(self.graph, self.attributes, self.writer)
+        initial = rules.lines()
+        if initial:
+            made.append(f"{INDENT}self.init_weights()")
+            initial = [*signature("init_weights", [], "None"), *initial, *self._inner_rules(rules)]
+        if made:
+            head = [f"{a.name}: {a.annotation}" for a in self.made.arguments]
+            made = [*signature("__init__", head, "None"), f"{INDENT}super().__init__()", *made]
+        return [part for part in (made, initial, forward) if part]
+
+    def _inner_rules(self, rules: Rules) -> list[str]:
+        """Rules of blocks win over those of the class they stand in, so they are applied once more."""
+        inner = list(dict.fromkeys(self.classes.of[id(graph)].name for graph in rules.again))
+        if not inner:
+            return []
+        kinds = inner[0] if len(inner) == 1 else f"({', '.join(inner)})"
+        return [
+            f"{INDENT}for module in self.modules():  # the rules of a block win over those around it",
+            f"{INDENT}    if isinstance(module, {kinds}):",
+            f"{INDENT}        module.init_weights()",
+        ]
+
+    def _forward(self) -> list[str]:
+        forward = Forward(
+            self.made.sketch,
+            self.writer,
+            self.attributes.reach,
+            self.attributes.fixed,
+            self.shapes,
+            self.outputs or ("tuple" if self._is_tuple() else ""),
+        )
+        lines = forward.lines()
+        count = len(self.graph.outputs)
+        plain = f"tuple[{', '.join(['Tensor'] * count)}]" if self._is_tuple() else "Tensor"
+        return [*signature("forward", forward.parameters, self.outputs or plain), *lines]
+
+    def _kept(self, slot: Slot) -> Code:
+        """A slot in `forward`: the attribute that keeps the constructor's argument."""
+        code = self.made.code(slot)
+        if code.level == ATOM:
+            return Code(f"self.{self.attributes.number(code.text)}")
+        factor, _, argument = code.text.partition(" * ")
+        return Code(f"{factor} * self.{self.attributes.number(argument)}", code.level)
+
+    # -- outputs
+
+    def _is_tuple(self) -> bool:
+        return len(self.graph.outputs) > 1 and not self.outputs
+
+    def _name_outputs(self) -> str:
+        """The name of the class of several outputs; "" for one, and for a block's that have no names."""
+        outputs = self.graph.outputs
+        training = any(output.when_training for output in outputs)
+        named = any(output.name for output in outputs) or self.graph.kind == "model"
+        if not training and (len(outputs) == 1 or not named):
+            return ""
+        name = unique(f"{self.made.name}Outputs", self.taken)
+        self.taken.add(name)
+        return name
+
+    def _output_names(self) -> list[str]:
+        names: list[str] = []
+        for number, output in enumerate(self.graph.outputs):
+            names.append(identifier((output.name or f"out{number}").lstrip("_"), names, "out"))
+        return names
+
+    def _output_class(self) -> list[str]:
+        if not self.outputs:
+            return []
+        lines = [f"class {self.outputs}(NamedTuple):", f'    """What {self.made.name} returns."""', ""]
+        for name, output in zip(self._output_names(), self.graph.outputs, strict=True):
+            text = self.shapes.value(output.value)
+            note = f"  # {text}" if text else ""
+            kind = "Tensor | None" if output.when_training else "Tensor"
+            lines.append(f"    {name}: {kind}{note}{', in training' if output.when_training else ''}")
+        return lines
+
+    # -- the docstring
+
+    def _doc(self) -> list[str]:
+        taken = [f"{entry.name}: {self.shapes.value(n)}" for n, entry in enumerate(self.graph.inputs)]
+        given = [self.shapes.value(output.value) for output in self.graph.outputs]
+        if self.outputs:
+            given = [f"{n}: {t}" for n, t in zip(self._output_names(), given, strict=True)]
+        shapes = f"{', '.join(taken)} -> {', '.join(given)}"
+        lines = [line.rstrip() for line in self.graph.doc.strip("\n").split("\n")]
+        if not any(lines):
+            return [shapes]
+        return [*lines, "", shapes]
+
+
+def signature(name: str, parameters: list[str], returns: str) -> list[str]:
+    """`def name(self, ...) -> returns:`, one parameter a line where it is too long."""
+    line = f"    def {name}({', '.join(['self', *parameters])}) -> {returns}:"
+    if len(line) <= WIDTH:
+        return [line]
+    return [f"    def {name}(", *(f"        {p}," for p in ["self", *parameters]), f"    ) -> {returns}:"]
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,41 @@
+"""`netdsl eval`: what a trained model is worth on data."""
+
+from __future__ import annotations
+
+from netdsl.cli.console import busy, finish
+from netdsl.cli.options import Data, Device, Download, Extern, Json, Params, Settings, Target, Weights
+from netdsl.diagnostics import Report
+
+
+def eval(
+    file: Target,
+    weights: Weights,
+    data: Data = None,
+    changes: Settings = None,
+    device: Device = None,
+    download: Download = False,
+    param: Params = None,
+    as_json: Json = False,
+    allow_extern: Extern = False,
+) -> None:
+    """Measure the loss and the metrics of the recipe on its validation data."""
+    from netdsl.cli.program import request
+    from netdsl.cli.recipes import changed, requested
+
+    report = Report()
+    asked = request(file, report, param, None, allow_extern)
+    recipe = asked and requested(asked, report, changed(data, changes))
+    if asked is None or recipe is None:
+        finish(report, as_json)
+    from netdsl.backends.module import build
+    from netdsl.train import TrainError, evaluate
+
+    try:
+        with busy(f"measuring {asked.model}"):
+            found = evaluate(lambda: build(asked.graph), recipe, weights=weights, device=device, download=download)
+    except TrainError as error:
+        report.add(error.diagnostic)
+        finish(report, as_json)
+    result = {"model": asked.model, "samples": found.samples, **found.measured, "seconds": found.seconds}
+    shares = ", ".join(f"{name} {value:.4f}" for name, value in found.measured.items())
+    finish(report, as_json, result, f"{asked.model} on {found.samples:,} samples: {shares}")

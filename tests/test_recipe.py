@@ -1,0 +1,241 @@
+"""Recipes: what a `train` block may say, checked without data and without torch; and the classes it names."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from netdsl.diagnostics import Report
+from netdsl.elaborate.settings import Choice, Setting
+from netdsl.ir.dims import symbol
+from netdsl.ir.types import Tensor as TensorType
+from netdsl.train.component import construct
+from netdsl.train.data import MNIST, SOURCES
+from netdsl.train.losses import LOSSES
+from netdsl.train.metrics import Accuracy, F1Score, MeanAbsoluteError, MeanSquaredError
+from netdsl.train.optimizers import OPTIMIZERS, SGD
+from netdsl.train.recipe import KEYS, LATER, Recipe, read_recipe
+from netdsl.train.schedules import SCHEDULES
+from netdsl.train.transforms import AUGMENTATIONS, TRANSFORMS, RandomCrop, RandomHorizontalFlip
+
+CPU = torch.device("cpu")
+N = symbol("N")
+
+# -------------------------------------------------------------------------------- recipes, without data
+
+
+def read(**changes: Any) -> tuple[Recipe | None, list[tuple[str, str]]]:
+    """The recipe of the first look of the language, changed, for a model [N, 1, 28, 28] -> [N, 10]."""
+    shapes = {name: changes.pop(name, shape) for name, shape in (("x", (N, 1, 28, 28)), ("y", (N, 10)))}
+    values: dict[str, Any] = {
+        "data": Choice("MNIST", {"root": "data"}),
+        "transform": Choice("Normalize", positional=[0.1307, 0.3081]),
+        "batch": 64,
+        "loss": Choice("CrossEntropyLoss"),
+        "optimizer": Choice("SGD", {"lr": 0.01, "momentum": 0.5}),
+        "metrics": [Choice("accuracy")],
+    }
+    report = Report()
+    settings = {key: Setting(value) for key, value in (values | changes).items() if value != "absent"}
+    found = read_recipe(
+        settings, report, inputs=[TensorType(shapes["x"])], outputs=[TensorType(shapes["y"])], model="Net"
+    )
+    assert (found is None) == report.has_errors
+    return found, [(d.code, d.message) for d in report]
+
+
+def test_a_recipe_is_read_as_it_is_written() -> None:
+    found, problems = read(
+        schedule=Choice("StepLR", {"step_size": 3}), early_stop=5, precision=Choice("bf16")
+    )
+    assert problems == []
+    assert found is not None
+    assert (found.batch, found.epochs, found.early_stop, found.precision) == (64, 10, 5, "bf16")
+    assert found.optimizer == SGD(lr=0.01, momentum=0.5)
+    assert found.data == MNIST(root="data")
+    assert found.monitored == ("valid_accuracy", True)
+    assert [found.rate(epoch) for epoch in (0, 2, 3)] == pytest.approx([0.01, 0.01, 0.001])
+
+
+REFUSED = {
+    "E0609": {"bathc": 64},
+    "E0602": {"compile": True},
+    "E0603": {"optimizer": "absent"},
+    "E0604": {"batch": 0},
+    "E0605": {"optimizer": Choice("SDG", {"lr": 0.1})},
+    "E0606": {"optimizer": Choice("SGD", {"learning_rate": 0.1})},
+    "E0607": {"optimizer": Choice("SGD", {"lr": "fast"})},
+    "E0608": {"steps": 10, "epochs": 10},
+    "E0618": {"y": (N, 10, 1, 1)},
+    "E0611": {"y": (N, 100)},
+    "E0612": {"x": (N, 3, 32, 32)},
+    "E0613": {"loss": Choice("MSELoss")},
+    "E0614": {"metrics": [Choice("mean_squared_error")]},
+    "E0616": {"monitor": "valid_f1_score"},
+    "E0617": {"transform": Choice("Normalize", positional=[[0.1, 0.2, 0.3], 0.3])},
+}
+
+
+@pytest.mark.parametrize("code", REFUSED)
+def test_a_mistake_in_a_recipe_is_one_problem_with_its_code(code: str) -> None:
+    found, problems = read(**REFUSED[code])
+    assert found is None
+    assert [c for c, _ in problems] == [code]
+
+
+@pytest.mark.parametrize(
+    "value", [-1, 0, 1.5, "many", True, None, [], [1, 2], Choice("Whatever"), float("nan"), float("inf")]
+)
+@pytest.mark.parametrize("key", [*KEYS, *LATER])
+def test_no_value_of_a_key_escapes_the_check(key: str, value: Any) -> None:
+    found, problems = read(**{key: value})
+    assert found is not None or all(code.startswith("E06") for code, _ in problems)
+
+
+@given(
+    st.text(max_size=12),
+    st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists),
+)
+def test_no_argument_of_a_class_escapes_the_check(name: str, value: Any) -> None:
+    for family in (LOSSES, OPTIMIZERS, SCHEDULES, TRANSFORMS, AUGMENTATIONS, SOURCES):
+        for kind, member in family.members.items():
+            report = Report()
+            for argument in (name, *member.model_fields):
+                construct(Choice(kind, {argument: value}), family, report)
+            assert all(d.code in ("E0606", "E0607") for d in report)
+
+
+def test_every_problem_of_a_recipe_is_reported_at_once() -> None:
+    _, problems = read(
+        bathc=1, loss=Choice("CrossEntropy"), optimizer=Choice("SGD", {"lr": -1, "momentun": 0})
+    )
+    assert [code for code, _ in problems] == ["E0605", "E0606", "E0609"]
+
+
+def test_every_code_of_the_trainer_has_a_page() -> None:
+    package = Path(inspect.getfile(Recipe)).parent
+    text = "".join(path.read_text() for path in package.rglob("*.py"))
+    pages = package.parent / "diagnostics" / "pages"
+    codes = {text[i + 1 : i + 6] for i in range(len(text)) if text.startswith('"E06', i)}
+    assert len(codes) > 20
+    for code in codes:
+        assert (pages / f"{code}.md").read_text().startswith(f"# {code}: ")
+
+
+# ---------------------------------------------------------------------- the classes that a recipe names
+
+LEFT_OUT = {"size_average", "reduce", "capturable", "differentiable", "params", "optimizer", "last_epoch"}
+
+
+@pytest.mark.parametrize(
+    ("family", "home"),
+    [(LOSSES, nn), (OPTIMIZERS, torch.optim), (SCHEDULES, torch.optim.lr_scheduler)],
+    ids=["losses", "optimizers", "schedules"],
+)
+def test_arguments_and_defaults_are_those_of_torch(family: Any, home: Any) -> None:
+    for kind, member in family.members.items():
+        theirs = {
+            name: parameter.default
+            for name, parameter in inspect.signature(getattr(home, kind)).parameters.items()
+            if name not in LEFT_OUT
+        }
+        ours = {
+            name: inspect.Parameter.empty if field.is_required() else field.default
+            for name, field in member.model_fields.items()
+        }
+        assert ours == theirs, kind
+        positional = [name for name in ours if name not in member.keyword_only]
+        assert positional == [name for name in theirs if name in positional], kind
+
+
+def test_a_schedule_gives_the_rates_of_torchs_own() -> None:
+    arguments = {
+        "StepLR": {"step_size": 3, "gamma": 0.5},
+        "MultiStepLR": {"milestones": (2, 5, 5), "gamma": 0.5},
+        "ExponentialLR": {"gamma": 0.9},
+        "CosineAnnealingLR": {"T_max": 7, "eta_min": 0.01},
+        "CosineAnnealingWarmRestarts": {"T_0": 3, "T_mult": 2},
+    }
+    for kind, member in SCHEDULES.members.items():
+        given_ = arguments.get(kind, {})
+        optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.3)
+        theirs = getattr(torch.optim.lr_scheduler, kind)(optimizer, **given_)
+        ours = member(**given_)
+        for epoch in range(20):
+            assert ours.rate(0.3, epoch) == pytest.approx(theirs.get_last_lr()[0], abs=1e-12), (kind, epoch)
+            optimizer.step()
+            theirs.step()
+
+
+def test_transforms_agree_with_torchvisions() -> None:
+    from torchvision.transforms import v2
+
+    x = torch.rand(5, 3, 12, 10)
+    cases: list[tuple[str, dict[str, Any]]] = [
+        ("Normalize", {"mean": (0.1, 0.2, 0.3), "std": (0.5, 0.6, 0.7)}),
+        ("Resize", {"size": (8, 9)}),
+        ("Resize", {"size": 7}),
+        ("CenterCrop", {"size": 7}),
+        ("Pad", {"padding": (1, 2, 3, 4), "fill": 0.5}),
+        ("Grayscale", {"num_output_channels": 3}),
+    ]
+    for kind, arguments in cases:
+        ours = TRANSFORMS.members[kind](**arguments)
+        theirs = getattr(v2, kind)(
+            **{k: list(v) if isinstance(v, tuple) else v for k, v in arguments.items()}
+        )
+        found = ours.on(CPU)(x.clone())
+        torch.testing.assert_close(found, theirs(x), atol=1e-6, rtol=1e-5)
+        assert ours.shape((3, 12, 10)) == tuple(found.shape[1:])
+
+
+def test_augmentations_draw_for_every_sample_and_keep_its_pixels() -> None:
+    x = torch.arange(36.0).view(1, 1, 6, 6).repeat(64, 1, 1, 1)
+    flipped = RandomHorizontalFlip().apply(x, torch.Generator().manual_seed(0))
+    turned = [torch.equal(image, x[0].flip(-1)) for image in flipped]
+    assert 16 < sum(turned) < 48
+    assert all(t or torch.equal(image, x[0]) for t, image in zip(turned, flipped, strict=True))
+    crops = RandomCrop(size=4).apply(x, torch.Generator().manual_seed(0))
+    assert len({float(image[0, 0, 0]) for image in crops}) == 9
+    windows = {tuple(x[0, 0, i : i + 4, j : j + 4].flatten().tolist()) for i in range(3) for j in range(3)}
+    assert {tuple(image.flatten().tolist()) for image in crops} == windows
+
+
+def test_metrics_are_those_of_the_whole_set_whatever_the_batches() -> None:
+    from sklearn.metrics import f1_score
+
+    output, target = torch.randn(37, 5), torch.randint(5, (37,))
+    values = torch.randn(37, 5)
+    expected = {
+        Accuracy(): float((output.argmax(1) == target).double().mean()),
+        Accuracy(top_k=2): float((output.topk(2).indices == target[:, None]).any(1).double().mean()),
+        F1Score(): f1_score(target, output.argmax(1), average="macro"),
+        F1Score(average="micro"): f1_score(target, output.argmax(1), average="micro"),
+        MeanSquaredError(squared=False): float((output - values).square().mean().sqrt()),
+        MeanAbsoluteError(): float((output - values).abs().mean()),
+    }
+    for metric, value in expected.items():
+        tally = metric.tally(output)
+        for part in (slice(0, 16), slice(16, 32), slice(32, 37)):
+            metric.add(tally, output[part], (target if metric.targets == "classes" else values)[part])
+        assert metric.value(tally, 37) == pytest.approx(value, rel=1e-5), metric
+
+
+def test_reading_a_recipe_loads_no_torch() -> None:
+    heavy = ("torch", "numpy", "sklearn", "matplotlib", "rich")
+    script = f"import sys, netdsl.train.recipe; sys.exit(any(m in sys.modules for m in {heavy}))"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", script], cwd=Path(__file__).parent.parent, check=False
+        ).returncode
+        == 0
+    )
