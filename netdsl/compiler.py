@@ -14,6 +14,7 @@ from netdsl.elaborate.recipe import Recipes
 from netdsl.elaborate.session import LimitReached, Limits
 from netdsl.elaborate.settings import Setting
 from netdsl.ir.graph import Graph
+from netdsl.passes import run
 from netdsl.source import Source, Span
 
 __all__ = ["Checked", "Limits", "NetError", "Program", "check", "check_program", "graph", "library", "open_program", "read_source"]
@@ -140,8 +141,8 @@ def check_program(program: Program) -> dict[str, Graph]:
     graphs = _graphs(program)
     for train in program.trains:
         settings(program, train.model.id, graphs.get(train.model.id))
-    for graph in graphs.values():
-        lint_graph(program.session, graph)
+    for found in graphs.values():
+        lint_graph(program.session, found)
     if not program.report.has_errors:
         lint_names(program.session, files={program.main.source.path})
     return graphs
@@ -153,19 +154,25 @@ def _graphs(program: Program) -> dict[str, Graph]:
         if program.required(name):
             program.check_block(name)
             continue
-        graph = program.graph(name)
-        if graph is not None:
-            graphs[name] = graph
+        found = graph(program, name)
+        if found is not None:
+            graphs[name] = found
     for name in program.blocks:
         program.check_block(name)
     return graphs
 
 
 def graph(
-    program: Program, name: str, arguments: Mapping[str, Any] | None = None, sizes: Mapping[str, int] | None = None
+    program: Program,
+    name: str,
+    arguments: Mapping[str, Any] | None = None,
+    sizes: Mapping[str, int] | None = None,
+    *,
+    report: Report | None = None,
 ) -> Graph | None:
-    """The graph of one model with its arguments; None, with diagnostics in the program's report, where it has errors."""
-    return program.graph(name, arguments, sizes)
+    """The graph of one model with its arguments, after the default passes; None where it has errors (see the report)."""
+    found = program.graph(name, arguments, sizes, report=report)
+    return None if found is None else run(found)
 
 
 def settings(program: Program, name: str, graph: Graph | None) -> dict[str, Setting] | None:

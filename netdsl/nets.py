@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netdsl.compiler import Checked, NetError, check
+from netdsl.compiler import Checked, NetError, check, graph
 from netdsl.diagnostics import Report
 from netdsl.elaborate.program import Program
 from netdsl.ir.graph import Graph
@@ -37,10 +37,10 @@ class Model:
     def graph(self, *, sizes: Mapping[str, int] | None = None, **arguments: Any) -> Graph:
         """The typed graph, without torch; `sizes` fixes free dimensions. Raises `NetError` where it does not fit."""
         report = Report()
-        graph = self._program.graph(self.name, static(arguments), sizes, report=report)
-        if graph is None or report.has_errors:
+        found = graph(self._program, self.name, static(arguments), sizes, report=report)
+        if found is None or report.has_errors:
             raise NetError(report)
-        return graph
+        return found
 
     def source(self, **arguments: Any) -> str:
         """The Python source of the module: what `__call__` runs, and `netdsl compile --to python` writes."""

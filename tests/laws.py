@@ -396,7 +396,7 @@ def free_sizes_are_numbers_later(found: Trial) -> bool:
         refusal = problem
     if found.types is None:
         return False
-    needs_number = refusal.code in ("E0403", "E0402")
+    needs_number = refusal.code in ("E0403", "E0402", "E0406")  # a free size cannot be made to agree with a number
     assert needs_number, f"{found} as {shown(operands)}: {refusal.code} {refusal}"
     return types_with(found, *most_freed(found, Random(str(found))))
 

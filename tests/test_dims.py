@@ -317,7 +317,7 @@ def tried(names: frozenset[str]) -> list[dict[str, int]]:
     return [dict(zip(NAMES, pair, strict=True)) for pair in itertools.product(grid, grid)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60)
 @given(pairs_in_one)
 def test_a_comparison_in_one_dimension_is_true_of_every_size(pair: tuple[str, str]) -> None:
     a, b = pair
@@ -344,7 +344,7 @@ def test_a_comparison_in_one_dimension_is_true_of_every_size(pair: tuple[str, st
         assert any(far.values())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60)
 @given(texts, texts)
 def test_a_comparison_in_two_dimensions_is_true_of_every_size(a: str, b: str) -> None:
     left, right = size(a), size(b)
@@ -360,7 +360,7 @@ def test_a_comparison_in_two_dimensions_is_true_of_every_size(a: str, b: str) ->
             assert agrees or not comparison.constraint.holds_at(values)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60)
 @given(texts, st.sampled_from(["<", "<=", ">", ">=", "==", "!="]), texts)
 def test_a_decided_relation_holds_at_every_size(a: str, op: str, b: str) -> None:
     answer = holds(size(a), op, size(b))  # type: ignore[arg-type]
@@ -371,7 +371,7 @@ def test_a_decided_relation_holds_at_every_size(a: str, op: str, b: str) -> None
         assert value(f"{a} {op} {b}", values) is answer
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60)
 @given(texts)
 def test_every_value_lies_within_the_bounds(text: str) -> None:
     low, high = minimum_value(size(text)), maximum_value(size(text))
@@ -381,7 +381,7 @@ def test_every_value_lies_within_the_bounds(text: str) -> None:
         assert high is None or found <= high
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40)
 @given(in_one)
 def test_bounds_in_one_dimension_are_reached(text: str) -> None:
     values = [value(text, {"H": n}) for n in range(1, 2000)]
@@ -390,7 +390,7 @@ def test_bounds_in_one_dimension_are_reached(text: str) -> None:
     assert high is None or high == max(values)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40)
 @given(in_one, st.integers(1, 12))
 def test_a_given_minimum_is_the_smallest_size(text: str, least: int) -> None:
     values = [value(text, {"H": n}) for n in range(least, 2000)]
@@ -480,7 +480,7 @@ def test_the_smallest_value_may_lie_before_a_dip() -> None:
     assert maximum_value(6 * H - H * H) == 9
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40)
 @given(_texts(("H",), 5, divisors=(-10007, 4999, 3, 8191)))
 def test_bounds_that_cannot_be_exact_are_still_bounds(text: str) -> None:
     low, high = minimum_value(size(text)), maximum_value(size(text))
@@ -599,7 +599,7 @@ def test_assumed_bounds_are_solved_and_the_strongest_is_kept() -> None:
     assert list(map(str, found.constraints)) == ["H >= 13"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60)
 @given(in_one, st.integers(-5, 20))
 def test_a_solved_bound_says_the_same(text: str, least: int) -> None:
     with Assumptions() as found:

@@ -10,6 +10,7 @@ import torch
 from netdsl.ir.types import Tensor
 from netdsl.ops import registry
 from netdsl.ops.base import Case
+from netdsl.ops.norm import Norm
 from netdsl.ops.pool import Pool
 from tests.laws import NEEDS_NUMBERS, RANDOM, REFERENCES, VALUES, Trial, Values, ids_below, trial, value_of
 
@@ -51,6 +52,10 @@ def allowed(found: Trial) -> bool:
     x = found.case.operands[0]
     if issubclass(registry[found.kind], Pool) and not x.is_float:
         return True  # torch pools integers in some of its kernels, and in others it does not
+    if registry[found.kind].training_only:
+        return True  # in evaluation torch looks at nothing; in training it refuses integers and warns of other ranks
+    if issubclass(registry[found.kind], Norm) and x.is_float and x.dtype != "float32":
+        return True  # weights and running statistics are float32, and torch lets only some of them mix
     if found.kind in ("AdaptiveAvgPool2d", "AdaptiveAvgPool3d") and found.op and set(found.op.targets) == {1}:
         return True  # to one element torch pools inputs of any rank, to more it does not
     return False
@@ -60,9 +65,14 @@ def draws_windows(found: Trial) -> bool:
     """Whether the windows of a fractional pool are left to chance; with an even stretch between them they are not."""
     x = found.case.operands[0]
     pooled = found.types[0]
-    spare = [(size - found.case.arguments["kernel_size"], target - 1) for size, target in zip(x.shape[2:], pooled.shape[2:])]
+    spare = [
+        (size - found.case.arguments["kernel_size"], target - 1)
+        for size, target in zip(x.shape[2:], pooled.shape[2:])
+    ]
     return any(target and room % target for room, target in spare)
 
 
 RANDOM["FractionalMaxPool2d"] = RANDOM["FractionalMaxPool3d"] = draws_windows
-NEEDS_NUMBERS.update({f"AdaptiveMaxPool{axes}d" for axes in (2, 3)})  # places of maxima along an axis that is kept
+NEEDS_NUMBERS.update(
+    {f"AdaptiveMaxPool{axes}d" for axes in (2, 3)}
+)  # places of maxima along an axis that is kept

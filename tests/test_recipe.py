@@ -25,7 +25,13 @@ from netdsl.train.metrics import Accuracy, F1Score, MeanAbsoluteError, MeanSquar
 from netdsl.train.optimizers import OPTIMIZERS, SGD
 from netdsl.train.recipe import KEYS, LATER, Recipe, read_recipe
 from netdsl.train.schedules import SCHEDULES
-from netdsl.train.transforms import AUGMENTATIONS, TRANSFORMS, RandomCrop, RandomHorizontalFlip
+from netdsl.train.transforms import (
+    AUGMENTATIONS,
+    TRANSFORMS,
+    RandomCrop,
+    RandomHorizontalFlip,
+    RandomRotation,
+)
 
 CPU = torch.device("cpu")
 N = symbol("N")
@@ -121,6 +127,12 @@ def test_every_problem_of_a_recipe_is_reported_at_once() -> None:
     assert [code for code, _ in problems] == ["E0605", "E0606", "E0609"]
 
 
+def test_data_may_be_named_later_and_what_is_missing_is_one_problem() -> None:
+    assert read(data="absent")[1] == []
+    _, problems = read(loss="absent", optimizer="absent")
+    assert problems == [("E0603", "the recipe has no `loss` and no `optimizer`")]
+
+
 def test_every_code_of_the_trainer_has_a_page() -> None:
     package = Path(inspect.getfile(Recipe)).parent
     text = "".join(path.read_text() for path in package.rglob("*.py"))
@@ -208,6 +220,20 @@ def test_augmentations_draw_for_every_sample_and_keep_its_pixels() -> None:
     assert len({float(image[0, 0, 0]) for image in crops}) == 9
     windows = {tuple(x[0, 0, i : i + 4, j : j + 4].flatten().tolist()) for i in range(3) for j in range(3)}
     assert {tuple(image.flatten().tolist()) for image in crops} == windows
+
+
+def test_a_rotation_turns_as_torchvisions_does() -> None:
+    from torchvision.transforms.v2.functional import InterpolationMode, rotate
+
+    x, random = torch.rand(3, 2, 9, 13), torch.Generator().manual_seed(0)
+    for angle in (0.0, 90.0, 30.0):
+        for mode in ("nearest", "bilinear"):
+            ours = RandomRotation(degrees=(angle, angle), interpolation=mode).apply(x, random)
+            theirs = rotate(x, angle, InterpolationMode(mode))
+            near = (ours - theirs).abs() < 1e-4
+            assert near.double().mean() > 0.95, (angle, mode)  # rounding decides ties between two pixels
+    drawn = RandomRotation(degrees=20).apply(x[:1].repeat(8, 1, 1, 1), random)
+    assert not any(torch.equal(drawn[0], other) for other in drawn[1:])
 
 
 def test_metrics_are_those_of_the_whole_set_whatever_the_batches() -> None:

@@ -280,8 +280,13 @@ def test_a_run_that_is_interrupted_saves_and_goes_on_as_the_same_run(tmp_path: P
 
 def test_a_finished_run_can_be_made_longer(tmp_path: Path) -> None:
     whole = train(tmp_path / "whole", recipe(epochs=5))
-    train(tmp_path / "parts", recipe(epochs=2))
-    assert same(whole, train(tmp_path / "parts", recipe(epochs=5), resume=True))
+    falling = {"monitor": "train_loss"}  # so that the newest epoch is the best
+    train(tmp_path / "parts", recipe(epochs=2, **falling))
+    for name in ("best", "last"):  # as if the machine had died before they were there
+        (tmp_path / "parts" / f"{name}.safetensors").unlink()
+    train(tmp_path / "parts", recipe(epochs=2, **falling), resume=True)
+    assert (tmp_path / "parts" / "best.safetensors").is_file()
+    assert same(whole, train(tmp_path / "parts", recipe(epochs=5, **falling), resume=True))
 
 
 @pytest.mark.parametrize("kind", OPTIMIZERS.members)
@@ -296,6 +301,24 @@ def test_one_batch_can_be_learned_by_heart() -> None:
     changed = recipe(epochs=150, transform=[])
     records = list(fit(Run(nn.Sequential(nn.Flatten(), nn.Linear(16, 4)), changed, few, CPU)))
     assert [r for r in records if isinstance(r, Epoch)][-1].measured["train_accuracy"] == 1
+
+
+def test_the_loss_of_an_epoch_is_the_mean_over_its_samples() -> None:
+    changed = recipe(optimizer=SGD(lr=0.0), epochs=1, batch=16)  # 100 samples: the last batch has 4
+    state = Run(nn.Sequential(nn.Flatten(), nn.Linear(16, 4)), changed, Data(DATA.train, DATA.train, 4), CPU)
+    measured = go(state)[0].measured
+    assert measured["train_loss"] == pytest.approx(measured["valid_loss"], rel=1e-6)
+    assert measured["train_accuracy"] == measured["valid_accuracy"]
+
+
+def test_averaging_the_weights_leaves_training_alone() -> None:
+    plain = begin(recipe())
+    go(plain)
+    averaged = begin(recipe(ema=0.9))
+    go(averaged)
+    assert same(dict(plain.model.state_dict()), dict(averaged.model.state_dict()))
+    assert averaged.ema is not None
+    assert not torch.equal(averaged.ema.average[0], averaged.ema.weights[0])
 
 
 def test_accumulated_batches_step_as_one_large_one() -> None:
@@ -393,7 +416,7 @@ def test_a_run_whose_checkpoints_are_all_damaged_is_an_error(tmp_path: Path) -> 
     assert len(caught.value.diagnostic.notes) == 2
 
 
-def test_a_run_is_neither_written_over_nor_made_up_nor_changed(tmp_path: Path) -> None:
+def test_a_run_is_neither_written_over_nor_made_up_nor_changed_nor_lost(tmp_path: Path) -> None:
     train(tmp_path / "run")
     cases: dict[str, dict[str, Any]] = {
         "E0630": {"out": tmp_path / "run"},
@@ -407,6 +430,9 @@ def test_a_run_is_neither_written_over_nor_made_up_nor_changed(tmp_path: Path) -
     with pytest.raises(TrainError) as caught:
         train(tmp_path / "elsewhere", resume=True)
     assert caught.value.diagnostic.code == "E0630"
+    with pytest.raises(TrainError) as caught:
+        train(Path("/dev/null/run"))
+    assert caught.value.diagnostic.code == "E0637"
 
 
 def test_a_run_that_is_killed_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:

@@ -1,16 +1,15 @@
-"""Diagrams: the graph as DOT, and drawn by Graphviz as SVG, PNG or PDF."""
+"""Diagrams: the graph as DOT text, and drawn by Graphviz as SVG, PNG or PDF."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from netdsl.backends.picture import Arrow, Box, Frame, Picture, picture
 from netdsl.ir.graph import Graph
 
-_FONT = "Helvetica,Arial,sans-serif"
-_INK, _GREY, _LINE, _LEAP = "#22303C", "#6B7885", "#7A8794", "#3D6FA5"
+_INK, _GREY, _LINE, _LEAP, _BORDER = "#22303C", "#6B7885", "#7A8794", "#3D6FA5", "#C3CCD5"
 
 # Fill and line of a family of operations, which is the module that has them; others are plain.
 _COLOURS: Final = {
@@ -24,9 +23,52 @@ _COLOURS: Final = {
     "embedding": ("#DDF0F3", "#5A98A3"),
     "block": ("#E9EEF3", "#51616F"),
 }
-_WEIGHTS: Final = {"chain": "1000", "fork": "4", "join": "1"}  # how straight and short an arrow is kept
+_FAMILIES: Final = {  # modules that share a colour
+    "adaptive": "pool",
+    "fractional": "pool",
+    "unpool": "pool",
+    "normalize": "norm",
+    "scaled_attention": "attention",
+    "transformer": "attention",
+}
+_EMPTY_ROW = "<tr><td></td></tr>"
 _PLAIN = ("#FFFFFF", "#8A96A1")
 _FRAMES = ("#F7F9FB", "#EFF3F7")  # alternating, so that nesting shows
+
+# How straight and short an arrow is kept. Graphviz gives the width of a frame 128; a chain is stronger.
+_WEIGHTS: Final = {"chain": 1000, "fork": 4, "join": 1}
+
+_FONT = {"fontname": '"Helvetica,Arial,sans-serif"'}
+_GRAPH = {
+    **_FONT,
+    "fontsize": "16",
+    "fontcolor": f'"{_INK}"',
+    "labelloc": "t",
+    "rankdir": "TB",
+    "nodesep": "0.28",
+    "ranksep": "0.26",
+    "pad": "0.25",
+    "bgcolor": "white",
+    "newrank": "true",  # branches start side by side although they lie in a frame
+    "ordering": "out",  # and stand in the order of the source
+}
+_NODE = {
+    **_FONT,
+    "fontsize": "11",
+    "fontcolor": f'"{_INK}"',
+    "shape": "box",
+    "style": '"rounded,filled"',
+    "margin": '"0.12,0.06"',
+    "height": "0.3",
+}
+_EDGE = {
+    **_FONT,
+    "fontsize": "9",
+    "fontcolor": f'"{_GREY}"',
+    "color": f'"{_LINE}"',
+    "arrowsize": "0.6",
+    "penwidth": "1.1",
+}
 
 
 def dot(graph: Graph, depth: int | None = None) -> str:
@@ -53,40 +95,39 @@ def render(graph: Graph, path: str | Path, depth: int | None = None) -> Path:
 
 
 def _document(shown: Picture) -> Iterator[str]:
-    yield f"digraph {_quoted(shown.title)} {{"
     title = _rows([_bold(shown.title), _small(shown.note), " "])
-    yield f'  graph [label=<{title}>, labelloc=t, fontname="{_FONT}", fontsize=16, fontcolor="{_INK}", rankdir=TB,'
-    yield "    nodesep=0.28, ranksep=0.26, bgcolor=white, pad=0.25, newrank=true, splines=true, ordering=out]"
-    yield f'  node [fontname="{_FONT}", fontsize=11, fontcolor="{_INK}", shape=box, style="rounded,filled",'
-    yield '    penwidth=1, margin="0.12,0.06", height=0.3]'
-    yield f'  edge [fontname="{_FONT}", fontsize=9, fontcolor="{_GREY}", color="{_LINE}", arrowsize=0.6, penwidth=1.1]'
+    yield f"digraph {_quoted(shown.title)} {{"
+    yield f"  graph {_attributes({**_GRAPH, 'label': f'<{title}>'})}"
+    yield f"  node {_attributes(_NODE)}"
+    yield f"  edge {_attributes(_EDGE)}"
     yield from _items(shown.model.items, 1)
     for inset in shown.insets:
-        yield from _frame(inset, 1, inset=True)
+        yield from _frame(inset, 1, {"style": '"rounded,dashed"', "bgcolor": '"#FFFFFF"'})
     for arrow in shown.arrows:
-        yield "  " + _arrow(arrow)
+        yield f"  {_arrow(arrow)}"
     yield "}"
 
 
-def _items(items: list[Box | Frame], level: int) -> Iterator[str]:
+def _items(items: Sequence[Box | Frame], level: int) -> Iterator[str]:
     for item in items:
         if isinstance(item, Frame):
-            yield from _frame(item, level)
+            fill = f'"{_FRAMES[level % 2]}"'
+            yield from _frame(item, level, {"style": '"rounded,filled"', "fillcolor": fill})
         else:
-            yield "  " * level + _box(item)
+            yield f"{'  ' * level}{_box(item)}"
 
 
-def _frame(frame: Frame, level: int, *, inset: bool = False) -> Iterator[str]:
+def _frame(frame: Frame, level: int, look: dict[str, str]) -> Iterator[str]:
     indent = "  " * level
-    label = _heading(frame)
-    look = (
-        'style="rounded,dashed", bgcolor="#FFFFFF"'
-        if inset
-        else f'style="rounded,filled", fillcolor="{_FRAMES[level % 2]}"'
-    )
+    heading = {
+        "label": f"<{_heading(frame)}>",
+        "labeljust": "r" if frame.beside else "l",
+        "fontsize": "10",
+        "margin": "10",
+        "color": f'"{_BORDER}"',
+    }
     yield f"{indent}subgraph {_quoted('cluster ' + frame.id)} {{"
-    side = "r" if frame.beside else "l"
-    yield f'{indent}  graph [label=<{label}>, labeljust={side}, labelloc=t, fontsize=10, {look}, color="#C3CCD5", margin=10]'
+    yield f"{indent}  graph {_attributes({**heading, **look})}"
     yield from _items(frame.items, level + 1)
     yield from _spacer(frame, level + 1)
     yield f"{indent}}}"
@@ -97,89 +138,95 @@ def _spacer(frame: Frame, level: int) -> Iterator[str]:
     entry = next((item for item in frame.items if isinstance(item, Box) and item.id == frame.entry), None)
     if entry is None:
         return
-    width = _heading_width(frame) - _width(f"{entry.title} {entry.caption}", 11) / 2 - 14
-    if width > 8:
-        room = _quoted(f"room {frame.id}")
-        yield f'{"  " * level}{room} [style=invis, label="", width={width / 72:.2f}, fixedsize=true, height=0.1]'
-        first, second = (_quoted(entry.id), room) if frame.beside else (room, _quoted(entry.id))
-        yield f"{'  ' * level}{{rank=same; {first} -> {second} [style=invis]}}"
+    title = max(_width(_joined(frame.title, frame.caption), 10.5), _width(frame.note, 9))
+    width = title - _width(_joined(entry.title, entry.caption), 11) / 2 - 14
+    if width <= 8:
+        return
+    room = _quoted(f"room {frame.id}")
+    look = {
+        "style": "invis",
+        "label": '""',
+        "fixedsize": "true",
+        "width": f"{width / 72:.2f}",
+        "height": "0.1",
+    }
+    first, second = (_quoted(entry.id), room) if frame.beside else (room, _quoted(entry.id))
+    yield f"{'  ' * level}{room} {_attributes(look)}"
+    yield f"{'  ' * level}{{rank=same; {first} -> {second} [style=invis]}}"
 
 
 def _box(box: Box) -> str:
-    fill, line = _COLOURS.get(box.family, _PLAIN)
-    first = " ".join(part for part in (_bold(box.title), _text(box.caption)) if part)
-    label = _rows([first, _small(box.note)]) if box.note else first
-    look = {"label": f"<{label}>", "fillcolor": f'"{fill}"', "color": f'"{line}"'}
+    fill, line = _COLOURS.get(_FAMILIES.get(box.family, box.family), _PLAIN)
+    first = _joined(_bold(box.title), _text(box.caption))
+    look = {"fillcolor": f'"{fill}"', "color": f'"{line}"'}
     if box.role in ("input", "output"):
-        look.update(
-            shape="ellipse", style='"filled,dashed"' if box.dashed else "filled", margin='"0.06,0.03"'
-        )
-        look.update(fillcolor='"#FFFFFF"', color=f'"{_INK}"')
-    if box.role == "tensor":
-        look.update(style='"rounded,filled,dashed"')
-    if box.role == "step":
-        look.update(fontsize="9.5", margin='"0.09,0.03"', height="0.22")
-    if box.role == "sign":
-        look.update(
-            shape="circle" if len(box.caption) <= 2 else "box",
-            margin="0.02",
-            height="0.24",
-            width="0.24",
-            fontsize="12",
-        )
-    if box.role == "block":
-        look.update(penwidth="1.5")
+        style = '"filled,dashed"' if box.dashed else "filled"
+        look = {
+            "fillcolor": "white",
+            "color": f'"{_INK}"',
+            "shape": "ellipse",
+            "style": style,
+            "margin": '"0.06,0.03"',
+        }
+    elif box.role == "tensor":
+        look["style"] = '"rounded,filled,dashed"'
+    elif box.role == "step":
+        look |= {"fontsize": "9.5", "margin": '"0.09,0.03"', "height": "0.22"}
+    elif box.role == "sign":
+        shape = "circle" if len(box.caption) <= 2 else "box"
+        look |= {"shape": shape, "fontsize": "12", "margin": "0.02", "height": "0.24", "width": "0.24"}
+    elif box.role == "block":
+        look["penwidth"] = "1.5"
     if box.hint:
         look["tooltip"] = _quoted(box.hint)
-    return f"{_quoted(box.id)} [{', '.join(f'{key}={value}' for key, value in look.items())}]"
+    label = _rows([first, _small(box.note)]) if box.note else first
+    return f"{_quoted(box.id)} {_attributes({'label': f'<{label}>', **look})}"
 
 
 def _arrow(arrow: Arrow) -> str:
-    look: dict[str, str] = {}
+    look = {"weight": str(_WEIGHTS[arrow.course])}
+    if arrow.leap:
+        look = {"weight": "0", "color": f'"{_LEAP}"', "penwidth": "1.4"}
     if arrow.text:
         look["label"] = f"<{_text(' ' + arrow.text)}>"
-    look["weight"] = _WEIGHTS[arrow.course]
-    if arrow.leap:
-        look.update(color=f'"{_LEAP}"', penwidth="1.4", weight="0")
-    return (
-        f"{_quoted(arrow.tail)} -> {_quoted(arrow.head)} [{', '.join(f'{k}={v}' for k, v in look.items())}]"
-    )
+    return f"{_quoted(arrow.tail)} -> {_quoted(arrow.head)} {_attributes(look)}"
 
 
-def _heading(frame: Frame) -> str:
-    """A frame's title, away from the arrow that enters."""
-    side = "right" if frame.beside else "left"
-    first = " ".join(part for part in (_bold(frame.title), _text(frame.caption)) if part)
-    rows = "".join(f'<tr><td align="{side}">{cell}</td></tr>' for cell in (first, _small(frame.note)) if cell)
-    return f'<table border="0" cellborder="0" cellspacing="0" cellpadding="0">{rows}</table>'
+# DOT
 
 
-def _heading_width(frame: Frame) -> float:
-    """About how wide the title is, in points."""
-    first = " ".join(part for part in (frame.title, frame.caption) if part)
-    return max(_width(first, 10.5), _width(frame.note, 9))
-
-
-def _width(text: str, size: float) -> float:
-    return len(text) * size * 0.6
-
-
-def _rows(cells: list[str]) -> str:
-    """Lines of a label, one below the other."""
-    rows = "".join(f"<tr><td>{cell}</td></tr>" for cell in cells)
-    return f'<table border="0" cellborder="0" cellspacing="0" cellpadding="1">{rows}</table>'
+def _attributes(values: dict[str, str]) -> str:
+    return "[" + ", ".join(f"{key}={value}" for key, value in values.items()) + "]"
 
 
 def _quoted(text: str) -> str:
-    """`text` as a DOT identifier."""
-    plain = "".join(c if c.isprintable() else " " for c in text)
-    return '"' + plain.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    """`text` as a DOT identifier. Graphviz takes an empty one, and one that starts with `%`, for no name."""
+    named = " " + text if text[:1] in ("", "%") else text
+    return '"' + _printable(named).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _text(text: str) -> str:
     """`text` in a label, whatever it holds."""
-    plain = "".join(c if c.isprintable() else " " for c in text)
-    return plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+    plain = _printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return plain.replace('"', "&quot;")
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def _heading(frame: Frame) -> str:
+    """The title of a frame, in lines at its side."""
+    side = "right" if frame.beside else "left"
+    cells = [_joined(_bold(frame.title), _text(frame.caption)), _small(frame.note)]
+    rows = "".join(f'<tr><td align="{side}">{cell}</td></tr>' for cell in cells if cell)
+    return f'<table border="0" cellborder="0" cellspacing="0" cellpadding="0">{rows or _EMPTY_ROW}</table>'
+
+
+def _rows(cells: Sequence[str]) -> str:
+    """Lines of a label, one below the other."""
+    rows = "".join(f"<tr><td>{cell}</td></tr>" for cell in cells)
+    return f'<table border="0" cellborder="0" cellspacing="0" cellpadding="1">{rows}</table>'
 
 
 def _bold(text: str) -> str:
@@ -188,3 +235,12 @@ def _bold(text: str) -> str:
 
 def _small(text: str) -> str:
     return f'<font point-size="9" color="{_GREY}">{_text(text)}</font>' if text else ""
+
+
+def _joined(*parts: str) -> str:
+    return " ".join(part for part in parts if part)
+
+
+def _width(text: str, size: float) -> float:
+    """About how wide `text` is, in points."""
+    return len(text) * size * 0.6

@@ -12,12 +12,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 from typing import BinaryIO, Final
 
+from netdsl.backends.errors import BackendError
+
 FORMATS: Final = (".svg", ".png", ".pdf")
 _PIXELS_PER_INCH = 144
 
 
-class DrawingError(Exception):
-    """A diagram cannot be drawn, for a reason that is the user's to know."""
+class DrawingError(BackendError):
+    """A diagram cannot be drawn."""
 
 
 def draw(text: str, path: Path) -> Path:
@@ -33,7 +35,7 @@ def draw(text: str, path: Path) -> Path:
             raise DrawingError(
                 "there is no Graphviz: `pip install pygraphviz` brings one, or put `dot` on the PATH"
             )
-        os.replace(made, path)
+        made.replace(path)
     return path
 
 

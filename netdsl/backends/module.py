@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from netdsl.backends.errors import BackendError
-from netdsl.backends.torch_source import model_class_name, source
+from netdsl.backends.torch_source import write
 from netdsl.ir.graph import Graph
 
 
@@ -31,7 +31,8 @@ def load_class(graph: Graph) -> type[nn.Module]:
 
     The source is known to `linecache`, so tracebacks, `inspect.getsource` and `torch.jit.script` show its lines.
     """
-    return getattr(load_source(source(graph)), model_class_name(graph))
+    text, (name,) = write([graph])
+    return getattr(load_source(text), name)
 
 
 @lru_cache(maxsize=256)

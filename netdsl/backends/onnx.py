@@ -5,9 +5,9 @@ A model is written in evaluation mode: outputs `when training` and what only the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -21,13 +21,18 @@ from netdsl.ir.graph import Graph, Operation
 from netdsl.ir.types import Scalar, Tensor
 from netdsl.ops.target import OnnxValue
 
+if TYPE_CHECKING:
+    from torch import nn
+
+    from netdsl.backends.parity import ExportResult
+
 
 def to_onnx(graph: Graph, state: Mapping[str, Any], *, checked: bool = True) -> ModelProto:
     """The model as ONNX, whole in memory.
 
     `state` has the tensors, numpy's or torch's, by their `state_dict` keys; those that no operation reads may
     be missing. Inputs and outputs are named as in the source, an only output without a name `output`. Raises
-    `ValueError` where the state does not fit the graph, or the graph has errors.
+    `BackendError` where the state does not fit the graph, or the graph has errors.
     """
     model = _model(graph, Inline(state))
     if checked:
@@ -35,25 +40,55 @@ def to_onnx(graph: Graph, state: Mapping[str, Any], *, checked: bool = True) -> 
     return model
 
 
-def export(
-    graph: Graph, state: Mapping[str, Any] | Any, path: str | Path, *, external_above: int = ONE_FILE
-) -> Path:
+def save(graph: Graph, state: Mapping[str, Any], path: str | Path, *, external_above: int = ONE_FILE) -> Path:
     """Write `graph` as an ONNX file, checked by `onnx.checker`; nothing is left at `path` when that fails.
 
-    `state` is a module, or the tensors by their `state_dict` keys. Tensors of more than `external_above`
-    bytes together go to a second file, `NAME.onnx.data`, beside it: a protobuf file cannot hold more than 2
-    GiB.
+    `state` as for `to_onnx`. Tensors of more than `external_above` bytes together go to a second file,
+    `NAME.onnx.data`, beside it: a protobuf file cannot hold more than 2 GiB.
     """
+    return _save(graph, state, Path(path), external_above)
+
+
+def export(graph: Graph, module: nn.Module, path: str | Path) -> ExportResult:
+    """Write `module`, the model of `graph`, as an ONNX file, and compare what onnxruntime makes of it.
+
+    Raises `BackendError` where the file gives other results by more than 1e-4; then no file is left.
+    """
+    from netdsl.backends.parity import ExportResult, parity_of
+
+    compared: list[Any] = []
     target = Path(path)
-    tensors = state if isinstance(state, Mapping) else tensors_of(state)
-    if _bytes(graph) > external_above:
-        tensors_file = External(tensors, target.name + ".data")
-        return write(_model(graph, tensors_file), target, tensors_file)
-    return write(_model(graph, Inline(tensors)), target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _save(
+        graph,
+        tensors_of(module),
+        target,
+        ONE_FILE,
+        lambda made: compared.extend(parity_of(graph, module, runner(made))),
+    )
+    difference, sizes = compared
+    return ExportResult(target, difference, sizes)
 
 
-def tensors_of(module: Any) -> dict[str, Any]:
-    """The tensors of a `torch.nn.Module` by path: its parameters, and its buffers whether saved or not."""
+def runner(path: str | Path) -> Callable[..., tuple[Any, ...]]:
+    """The model in an ONNX file as a function of torch tensors, run by onnxruntime on the CPU."""
+    import onnxruntime
+    import torch
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [entry.name for entry in session.get_inputs()]
+
+    def run(*inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        given = dict(zip(names, (x.numpy() for x in inputs), strict=True))
+        return tuple(torch.as_tensor(value) for value in session.run(None, given))
+
+    return run
+
+
+def tensors_of(module: nn.Module) -> dict[str, Any]:
+    """The tensors of a module by path: its parameters, and its buffers whether saved or not."""
     return {
         **dict(module.named_buffers(remove_duplicate=False)),
         **dict(module.named_parameters(remove_duplicate=False)),
@@ -68,7 +103,7 @@ def output_names(graph: Graph) -> list[str]:
 
 
 def single(
-    op: Operation, operand_types: Sequence[Tensor | Scalar], state: Mapping[str, Any] | None = None
+    op: Operation, operand_types: Sequence[Tensor | Scalar | None], state: Mapping[str, Any] | None = None
 ) -> ModelProto:
     """A model of one operation: inputs `x0`, `x1`, … for the tensors among the operands, results `y0`, `y1`,
     ….
@@ -77,23 +112,38 @@ def single(
     checked.
     """
     recorder = Recorder()
-    operands: list[OnnxValue | Scalar] = []
+    operands: list[OnnxValue | Scalar | None] = []
     inputs: list[tuple[str, Tensor]] = []
     for type in operand_types:
-        if isinstance(type, Scalar):
+        if not isinstance(type, Tensor):
             operands.append(type)
             continue
         operands.append(recorder.input(f"x{len(inputs)}", type))
         inputs.append((f"x{len(inputs)}", type))
-    types = op.result_types(*operand_types)
+    given: list[Any] = list(operand_types)
+    types = op.result_types(*given)
     values = recorder.lower(op, operands, types)
     outputs = [(f"y{number}", type) for number, type in enumerate(types)]
     if state is None:
-        needed = op.state(*operand_types)
+        needed = op.state(*given)
         state = {name: np.zeros(entry.shape, numpy_dtype(entry.dtype)) for name, entry in needed.items()}
     model = _assemble(recorder, op.kind, inputs, outputs, values, Inline(state))
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def _save(
+    graph: Graph,
+    state: Mapping[str, Any],
+    path: Path,
+    external_above: int,
+    check: Callable[[Path], object] | None = None,
+) -> Path:
+    """Write the file and what belongs to it; `check` sees it before it has its place."""
+    if _bytes(graph) <= external_above:
+        return write(_model(graph, Inline(state)), path, check=check)
+    beside = External(state, path.name + ".data")
+    return write(_model(graph, beside), path, beside, check=check)
 
 
 def _model(graph: Graph, tensors: Inline | External) -> ModelProto:

@@ -3,8 +3,7 @@ file beside it."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, Final
@@ -13,6 +12,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto, helper
 
+from netdsl.backends.errors import BackendError
 from netdsl.backends.onnx_target import Stored, derive
 from netdsl.backends.onnx_types import as_array, element_type
 
@@ -29,7 +29,7 @@ class Inline:
     def initializer(self, name: str, stored: Stored) -> TensorProto:
         """The tensor `stored` under `name`.
 
-        Raises `ValueError` where the state has none, or one of another shape.
+        Raises `BackendError` where the state has none, or one of another shape.
         """
         array = self.array(stored)
         return helper.make_tensor(
@@ -38,12 +38,11 @@ class Inline:
 
     def array(self, stored: Stored) -> np.ndarray:
         if stored.key not in self._state:
-            raise ValueError(f"the state has no tensor `{stored.key}`")
+            raise BackendError(f"the state has no tensor `{stored.key}`")
         array = as_array(self._state[stored.key], stored.state.dtype)
         if array.shape != stored.state.shape:
-            raise ValueError(
-                f"`{stored.key}` is {list(array.shape)} in the state, but {list(stored.state.shape)} in the model"
-            )
+            found, expected = list(array.shape), list(stored.state.shape)
+            raise BackendError(f"`{stored.key}` is {found} in the state, but {expected} in the model")
         return np.ascontiguousarray(derive(array, stored)) if array.ndim else array
 
 
@@ -78,8 +77,13 @@ class External(Inline):
             file.write(self.array(stored).tobytes())
 
 
-def write(model: ModelProto, path: Path, external: External | None = None) -> Path:
-    """Write and check `model` in a folder beside `path`, then move it there."""
+def write(
+    model: ModelProto,
+    path: Path,
+    external: External | None = None,
+    check: Callable[[Path], object] | None = None,
+) -> Path:
+    """Write and check `model` in a folder beside `path`, then move it there. `check` may object to it too."""
     with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         made = Path(folder) / path.name
         if external is not None:
@@ -87,7 +91,9 @@ def write(model: ModelProto, path: Path, external: External | None = None) -> Pa
                 external.write(file)
         made.write_bytes(model.SerializeToString(deterministic=True))
         onnx.checker.check_model(str(made), full_check=True)
+        if check is not None:
+            check(made)
         if external is not None:
-            os.replace(made.parent / external.location, path.parent / external.location)
-        os.replace(made, path)
+            (made.parent / external.location).replace(path.parent / external.location)
+        made.replace(path)
     return path

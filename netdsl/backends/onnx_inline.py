@@ -1,29 +1,34 @@
-"""Bodies written into an ONNX recorder, in evaluation mode: blocks in place, each layer under its own
-path."""
+"""Bodies written into an ONNX recorder in evaluation mode: blocks in place, each layer under its own path."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
+from netdsl.backends.errors import BackendError
 from netdsl.backends.onnx_target import Recorder
 from netdsl.ir.decide import Assumptions
 from netdsl.ir.dims import Dim, substitute
 from netdsl.ir.graph import Graph, Literal, Node, Operand, Output
 from netdsl.ir.types import Scalar, State, Tensor, Type
+from netdsl.ops.base import ShapeProblem
 from netdsl.ops.target import OnnxValue
 
-Value: TypeAlias = OnnxValue | Scalar | None  # None: it exists in training mode only
+
+class Absent:
+    """A value that exists in training mode only."""
+
+
+ABSENT: Final = Absent()
+Value: TypeAlias = OnnxValue | Scalar | Absent | None  # None is an operand that is left out
 
 
 def inline(
     recorder: Recorder, graph: Graph, inputs: Sequence[OnnxValue]
 ) -> tuple[dict[str, Tensor], list[OnnxValue]]:
-    """Write a model for `inputs`: the types of the values in it, by name, and its evaluation-mode outputs in
-    order.
+    """Write a model for `inputs`: the types of the values in it, by name, and its evaluation-mode outputs.
 
-    Raises `ValueError` for a graph with an unknown type, and where an output needs what training alone
-    computes.
+    Raises `BackendError` where a type is unknown, and where an output needs what only training gives.
     """
     types: dict[str, Tensor] = {}
     outputs = evaluation_outputs(graph)
@@ -32,7 +37,10 @@ def inline(
     written: list[OnnxValue] = []
     for output, value in zip(outputs, (values.get(output.value) for output in outputs), strict=True):
         if not isinstance(value, OnnxValue):
-            raise ValueError(f"the output `{output.name}` of `{graph.name}` exists in training mode only")
+            name = output.name or "output"
+            raise BackendError(
+                f"the output `{name}` of `{graph.name}` needs what exists in training mode only"
+            )
         written.append(value)
     return types, written
 
@@ -43,8 +51,7 @@ def evaluation_outputs(graph: Graph) -> list[Output]:
 
 
 class _Body:
-    """One body, or one use of a block: its names, its tensors, and its sizes in the model's free
-    dimensions."""
+    """One use of a body: its names, its tensors, and what its sizes are in the model's free dimensions."""
 
     def __init__(
         self,
@@ -65,12 +72,10 @@ class _Body:
         self.assumptions = Assumptions(meaning)
 
     def write(self, inputs: Sequence[Value], wanted: Collection[int]) -> dict[int, Value]:
-        """The values of the body, given those of its inputs; nodes that `wanted` does not need are left
-        out."""
+        """The values of the body, given those of its inputs; nodes that `wanted` does not need are not."""
         graph = self.graph
         for number, (entry, value) in enumerate(zip(graph.inputs, inputs, strict=True)):
-            here = isinstance(value, OnnxValue)
-            self.values[number] = OnnxValue(value.name, tensor(entry.type)) if here else value
+            self.values[number] = _retyped(value, entry.type)
         for parameter in graph.parameters:
             self._own(parameter.value, parameter.name, parameter.type, learned=True)
         for buffer in graph.buffers:
@@ -89,24 +94,30 @@ class _Body:
         self.values[value] = self.recorder.tensor(self.prefix + name, state)
 
     def _operand(self, operand: Operand) -> Value:
-        return Scalar(operand.value) if isinstance(operand, Literal) else self.values[operand]
+        if not isinstance(operand, Literal):
+            return self.values[operand]
+        return None if operand.value is None else Scalar(operand.value)
 
     def _operation(self, node: Node, operands: list[Value]) -> Sequence[Value]:
-        given = [operand for operand in operands if operand is not None]
+        given = [operand for operand in operands if not isinstance(operand, Absent)]
         if len(given) < len(operands):
-            return [None] * len(node.results)
+            return [ABSENT] * len(node.results)
         assert not isinstance(node.op, Graph), "blocks are written by `_block`"
         self.recorder.meaning = self.meaning
-        with self.assumptions:
-            results = self.recorder.lower(
-                node.op,
-                given,
-                [tensor(type) for type in node.types],
-                scope=self.scope,
-                prefix=self.prefix,
-                label=node.label,
-                names=node.names,
-            )
+        try:
+            with self.assumptions:
+                results = self.recorder.lower(
+                    node.op,
+                    given,
+                    [tensor(type) for type in node.types],
+                    scope=self.scope,
+                    prefix=self.prefix,
+                    label=node.label,
+                    names=node.names,
+                )
+        except ShapeProblem as problem:
+            facts = [f"at {node.span}" if node.span else "", f"help: {problem.help}" if problem.help else ""]
+            raise BackendError(problem.message, [fact for fact in facts if fact]) from problem
         for result, type in zip(results, node.types, strict=True):
             shape = [substitute(dim, self.meaning) for dim in tensor(type).shape]
             self.types.setdefault(result.name, tensor(type).with_shape(*shape))
@@ -123,12 +134,15 @@ class _Body:
             {name: substitute(dim, self.meaning) for name, dim in node.sizes},
         )
         values = body.write(operands, {output.value for output in evaluation_outputs(block)})
-        results: list[Value] = []
-        for output, type in zip(block.outputs, node.types, strict=True):
-            value = None if output.when_training else values.get(output.value)
-            here = isinstance(value, OnnxValue)
-            results.append(OnnxValue(value.name, tensor(type)) if here else value)
-        return results
+        return [
+            ABSENT if output.when_training else _retyped(values[output.value], type)
+            for output, type in zip(block.outputs, node.types, strict=True)
+        ]
+
+
+def _retyped(value: Value, type: Type) -> Value:
+    """`value` as the other side of a block's border sees it, in the sizes of that side."""
+    return OnnxValue(value.name, tensor(type)) if isinstance(value, OnnxValue) else value
 
 
 def needed(graph: Graph, wanted: Collection[int]) -> list[Node]:
@@ -145,5 +159,5 @@ def needed(graph: Graph, wanted: Collection[int]) -> list[Node]:
 def tensor(type: Type) -> Tensor:
     """`type`, which a graph without errors knows."""
     if not isinstance(type, Tensor):
-        raise ValueError("a value has no type: the graph has errors")
+        raise BackendError("a value has no type: the graph has errors")
     return type

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from netdsl.backends.errors import BackendError
 from netdsl.ir.decide import Assumptions, minimum_value
 from netdsl.ir.dims import Atom, Dim, Expr, Symbol, evaluate, symbol, symbols
 from netdsl.ir.types import Tensor
@@ -139,7 +140,7 @@ class SizeWriter:
             value, axis = self._axes[name]
             return self._shape(value, axis, f"size/{name}")
         if name not in self._linear:
-            raise ValueError(f"the free dimension `{name}` cannot be read off the shape of any input")
+            raise BackendError(f"the free dimension `{name}` cannot be read off the shape of any input")
         value, axis, factor, offset = self._linear[name]
         size = self._shape(value, axis, f"size/{name}/axis")
         for kind, number, needed in (("Sub", offset, offset != 0), ("Div", factor, factor != 1)):

@@ -125,9 +125,8 @@ class Recorder(OnnxTarget):
         """
         array = np.asarray(value)
         wanted = numpy_dtype(dtype)
-        if dtype == "bool" or dtype.startswith(("int", "uint")):
-            if not np.array_equal(array.astype(wanted), array):
-                raise TypeError(f"{value!r} is not a constant of {dtype}")
+        if wanted.kind in "biu" and not np.array_equal(array.astype(wanted), array):
+            raise TypeError(f"{value!r} is not a constant of {dtype}")
         array = array.astype(wanted)
         key = (dtype, array.shape, array.tobytes())
         known = self._constants.get(key)
@@ -177,7 +176,7 @@ class Recorder(OnnxTarget):
     def lower(
         self,
         op: Operation,
-        operands: Sequence[OnnxValue | Scalar],
+        operands: Sequence[OnnxValue | Scalar | None],
         results: Sequence[Tensor],
         *,
         scope: str = "/",
@@ -185,17 +184,17 @@ class Recorder(OnnxTarget):
         label: str | None = None,
         names: Sequence[str] = (),
     ) -> tuple[OnnxValue, ...]:
-        """Write `op` for `operands`, which carry their types.
+        """Write `op` for `operands`, which carry their types; None is one that is left out.
 
         The body has the names `scope` (`/layer1/0/`) and the tensors `prefix` (`layer1.0.`). Raises
         `TypeError` where the lowering disagrees with `results` in number or dtype.
         """
-        types: list[Any] = [o if isinstance(o, Scalar) else o.type for o in operands]
+        types: list[Any] = [o.type if isinstance(o, OnnxValue) else o for o in operands]
         own = f"{prefix}{label}." if label else prefix
-        self._owner = Owner(own, op.state(*types) if op.is_layer else {}, str(op.kind))
+        self._owner = Owner(own, op.state(*types) if op.is_layer else {}, op.kind)
         start = len(self.steps)
         written = op.onnx(self, *operands)  # type: ignore[attr-defined]
-        values = written if isinstance(written, tuple) else (written,)
+        values: tuple[OnnxValue, ...] = written if isinstance(written, tuple) else (written,)
         if len(values) != len(results):
             raise TypeError(
                 f"the lowering of `{op.kind}` has {len(values)} results, its types {len(results)}"

@@ -13,6 +13,7 @@ from math import prod
 from typing import Any, Literal, TypeAlias
 
 from netdsl.backends import captions
+from netdsl.backends.repetition import boxes, contents, looks, nesting, only_run, runs
 from netdsl.ir.dims import Dim, substitute
 from netdsl.ir.graph import Graph, Node, Output
 from netdsl.ir.graph import Literal as Number
@@ -85,7 +86,7 @@ def picture(graph: Graph, depth: int | None = None) -> Picture:
     drawer = _Drawer(plates=glance)
     model = Frame("model")
     drawer.whole(graph, model, levels, prefix="")
-    insets = _insets(drawer, graph) if glance else []
+    insets = _insets(drawer) if glance else []
     _mark_courses(drawer.arrows)
     for frame in (model, *insets):
         _mark_entries(frame, drawer.arrows)
@@ -97,83 +98,25 @@ def default_depth(graph: Graph) -> int:
     """The most levels of blocks that can be open with at most `AT_A_GLANCE` boxes."""
     known: dict[tuple[int, int], int] = {}
     depth = 0
-    while depth < _nesting(graph, {}) and _boxes(graph, depth + 1, known) <= AT_A_GLANCE:
+    while depth < nesting(graph, {}) and boxes(graph, depth + 1, known) <= AT_A_GLANCE:
         depth += 1
     return depth
 
 
-@dataclass(frozen=True)
-class Run:
-    """Consecutive nodes that apply the same block, each to what the one before gives; mostly one node."""
-
-    nodes: tuple[Node, ...]
-
-    @property
-    def times(self) -> int:
-        return len(self.nodes)
-
-
-def runs(graph: Graph) -> Iterator[Run]:
-    """The nodes of `graph` in order, repetitions together."""
-    kept = {output.value for output in graph.outputs}
-    run: list[Node] = []
-    for node in graph.nodes:
-        if run and not _continues(graph, run[-1], node, kept):
-            yield Run(tuple(run))
-            run = []
-        run.append(node)
-    if run:
-        yield Run(tuple(run))
-
-
-def _continues(graph: Graph, before: Node, node: Node, kept: set[int]) -> bool:
-    if not isinstance(node.op, Graph) or before.label == node.label or len(before.results) != 1:
-        return False
-    value = before.results[0]
-    alone = value not in kept and graph.uses.get(value) == (node,)
-    return alone and node.operands == (value, *before.operands[1:]) and before.op == node.op
-
-
-def _boxes(graph: Graph, depth: int, known: dict[tuple[int, int], int]) -> int:
-    key = (id(graph), depth)
-    if key not in known:
-        total = 0
-        for run in runs(graph):
-            inside = run.nodes[0].op
-            total += _boxes(inside, depth - 1, known) if isinstance(inside, Graph) and depth else 1
-        known[key] = total
-    return known[key]
-
-
-def _nesting(graph: Graph, known: dict[int, int]) -> int:
-    if id(graph) not in known:
-        inside = {id(node.op): node.op for node in graph.nodes if isinstance(node.op, Graph)}
-        known[id(graph)] = max((1 + _nesting(block, known) for block in inside.values()), default=0)
-    return known[id(graph)]
-
-
-def _insets(drawer: _Drawer, graph: Graph) -> list[Frame]:
+def _insets(drawer: _Drawer) -> list[Frame]:
     """The closed blocks of the picture, each kind open once; those too large to help are left out."""
     frames: list[Frame] = []
     drawn: set[tuple[Any, ...]] = set()
     for block in drawer.closed:
-        looks = _looks(block)
-        depth = _nesting(block, {})
-        if looks in drawn or len(frames) == INSETS or not 2 <= _boxes(block, depth, {}) <= INSET:
+        appearance = looks(block)
+        depth = nesting(block, {})
+        if appearance in drawn or len(frames) == INSETS or not 2 <= boxes(block, depth, {}) <= INSET:
             continue
-        drawn.add(looks)
+        drawn.add(appearance)
         frame = Frame(f"inset {len(frames)}", block.name, captions.arguments(block))
         drawer.whole(block, frame, depth, prefix=f"{frame.id}:")
         frames.append(frame)
     return frames
-
-
-def _looks(graph: Graph) -> tuple[Any, ...]:
-    """What two blocks that differ in numbers only have in common."""
-    return tuple(
-        (_looks(node.op) if isinstance(node.op, Graph) else node.op.kind, node.operands)
-        for node in graph.nodes
-    )
 
 
 def _mark_courses(arrows: Sequence[Arrow]) -> None:
@@ -306,10 +249,8 @@ class _Body:
         return self.values
 
     def _node(self, node: Node, times: int, results: Sequence[int]) -> None:
-        if isinstance(node.op, Graph):
-            made = self._block(node, node.op, times)
-        else:
-            made = self._operation(node)
+        block = node.op if isinstance(node.op, Graph) else None
+        made = self._operation(node) if block is None else self._block(node, block, times)
         self.values.update(zip(results, made, strict=True))
 
     # -- operations
@@ -345,7 +286,7 @@ class _Body:
     # -- blocks
 
     def _block(self, node: Node, block: Graph, times: int) -> list[_Value]:
-        repeated = _only_run(block)
+        repeated = only_run(block)
         if not self.depth or (repeated and self.depth == 1):
             return self._closed(node, block, times)
         path, depth, sizes = f"{self._path(node)}.", self.depth - 1, self._sizes(node)
@@ -443,14 +384,6 @@ class _Body:
             self.values[number] = _Value(box.id, in_box=True)
 
 
-def _only_run(graph: Graph) -> Run | None:
-    """What a list repeats, where it holds nothing else."""
-    if graph.kind != "sequential" or len(graph.nodes) < 2:
-        return None
-    first = next(runs(graph))
-    return first if first.times == len(graph.nodes) else None
-
-
 def _times(caption: str, times: int) -> str:
     return f"{caption} × {times}" if times > 1 else caption
 
@@ -459,19 +392,6 @@ def _owned(block: Graph, times: int) -> str:
     """How many parameters a block has, or each of several."""
     owned = parameter_count(block)
     return captions.count(owned, "parameter") + (" each" if times > 1 else "") if owned else ""
-
-
-def contents(graph: Graph) -> str:
-    """What a list holds: `BasicBlock × 2`, or its first kinds."""
-    groups: list[list[Any]] = []
-    for node in graph.nodes:
-        name = node.op.name if isinstance(node.op, Graph) else node.op.kind
-        if groups and groups[-1][0] == name:
-            groups[-1][1] += 1
-        else:
-            groups.append([name, 1])
-    shown = [name if times == 1 else f"{name} × {times}" for name, times in groups[:3]]
-    return ", ".join(shown) + (", …" if len(groups) > 3 else "")
 
 
 def _named_blocks(block: Graph) -> Iterator[Graph]:

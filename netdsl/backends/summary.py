@@ -7,8 +7,8 @@ twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import gcd, prod
 from typing import Any
@@ -125,7 +125,7 @@ def summary(graph: Graph, sizes: Mapping[str, int] | None = None, frozen: Sequen
     24
     """
     meaning: dict[str, Dim] = dict(sizes or {})
-    rows = tuple(_Measure().rows(graph, meaning))
+    rows = tuple(_Measure().rows(graph, _Place(meaning)))
     inputs = tuple((entry.name, _fixed(entry.type, meaning)) for entry in graph.inputs)
     return Summary(graph.name, graph.arguments, inputs, rows, _totals(graph, rows, inputs, frozen))
 
@@ -147,96 +147,82 @@ def _totals(
     )
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where a body stands: what its sizes are, its path, its level, and whether evaluation runs it."""
+
+    meaning: Mapping[str, Dim]
+    prefix: str = ""
+    depth: int = 0
+    live: bool = True
+
+    def path(self, label: str | None) -> str:
+        return self.prefix + label if label else ""
+
+    def inside(self, node: Node, *, live: bool) -> _Place:
+        sizes = {name: substitute(dim, self.meaning) for name, dim in node.sizes}
+        prefix = f"{self.prefix}{node.label}." if node.label else self.prefix
+        return _Place(sizes, prefix, self.depth + 1, live)
+
+
 class _Measure:
-    """Walks a model body by body; knows which layers have been counted."""
+    """Walks a model body by body; knows which tensors have been counted."""
 
     def __init__(self) -> None:
         self._counted: set[str] = set()
 
-    def rows(
-        self, graph: Graph, meaning: Mapping[str, Dim], prefix: str = "", depth: int = 0, *, live: bool = True
-    ) -> Iterator[Row]:
-        """The rows of one body. `live` is whether evaluation runs it."""
-        needed = live_values(graph) if live else set[int]()
+    def rows(self, graph: Graph, place: _Place) -> Iterator[Row]:
+        """The rows of one body."""
+        yield from self._tensors(graph, place)
+        needed = live_values(graph) if place.live else set[int]()
         with_training = live_values(graph, training=True)
-        yield from self._tensors(graph, meaning, prefix, depth)
-        assumptions = Assumptions(meaning)
+        assumptions = Assumptions(place.meaning)
         for node in graph.nodes:
             runs = not needed.isdisjoint(node.results)
-            training_only = live and not runs and not with_training.isdisjoint(node.results)
             if isinstance(node.op, Graph):
-                yield from self._block(graph, node, node.op, meaning, prefix, depth, runs)
+                yield from self._block(node, node.op, place, runs)
                 continue
+            training_only = place.live and not runs and not with_training.isdisjoint(node.results)
             with assumptions:
-                yield self._operation(graph, node, node.op, meaning, prefix, depth, runs, training_only)
+                row = self._operation(graph, node, node.op, place, runs)
+            yield replace(row, training_only=training_only)
 
-    def _tensors(self, graph: Graph, meaning: Mapping[str, Dim], prefix: str, depth: int) -> Iterator[Row]:
+    def _tensors(self, graph: Graph, place: _Place) -> Iterator[Row]:
         """The rows of a body's own params and buffers."""
-        sizes = [(p.name, "param", p.type) for p in graph.parameters] + [
-            (b.name, "buffer", b.type) for b in graph.buffers
-        ]
-        for name, kind, type in sizes:
-            path = prefix + name
-            shared = path in self._counted
-            self._counted.add(path)
-            owned = (
-                prod(dim for dim in type.shape if isinstance(dim, int))
-                if kind == "param" and not shared
-                else 0
-            )
-            yield Row(path, kind, depth, (_fixed(type, meaning),), owned, 0, 0, shared=shared)
+        params = [(entry.name, "param", entry.type) for entry in graph.parameters]
+        buffers = [(entry.name, "buffer", entry.type) for entry in graph.buffers]
+        for name, kind, type in params + buffers:
+            shared = self._seen(place.prefix + name)
+            owned = _size(type) if kind == "param" and not shared else 0
+            yield Row(place.prefix + name, kind, place.depth, (type,), owned, 0, 0, shared=shared)
 
-    def _operation(
-        self,
-        graph: Graph,
-        node: Node,
-        op: Operation,
-        meaning: Mapping[str, Dim],
-        prefix: str,
-        depth: int,
-        runs: bool,
-        training_only: bool,
-    ) -> Row:
+    def _operation(self, graph: Graph, node: Node, op: Operation, place: _Place, runs: bool) -> Row:
         operands = graph.operand_types(node)
-        path = prefix + node.label if node.label else ""
-        shared = path in self._counted
-        state: Mapping[str, State] = op.state(*operands) if node.label and not shared else {}
-        if path:
-            self._counted.add(path)
-        outputs = tuple(_fixed(type, meaning) for type in node.types)
+        path = place.path(node.label)
+        shared = bool(path) and self._seen(path)
+        state: Mapping[str, State] = op.state(*operands) if path and not shared else {}
+        outputs = tuple(_fixed(type, place.meaning) for type in node.types)
         return Row(
             path,
             op.kind,
-            depth,
+            place.depth,
             outputs,
             sum(prod(entry.shape) for entry in state.values() if entry.learned),
-            substitute(op.multiply_adds(*operands), meaning) if runs else 0,
+            substitute(op.multiply_adds(*operands), place.meaning) if runs else 0,
             _total(map(_type_bytes, outputs)) if runs else 0,
             shared=shared,
-            training_only=training_only,
         )
 
-    def _block(
-        self,
-        graph: Graph,
-        node: Node,
-        block: Graph,
-        meaning: Mapping[str, Dim],
-        prefix: str,
-        depth: int,
-        runs: bool,
-    ) -> Iterator[Row]:
-        path = prefix + node.label if node.label else ""
-        shared = bool(path) and path in self._counted
-        self._counted.add(path)
-        inner = {name: substitute(dim, meaning) for name, dim in node.sizes}
-        inside = list(self.rows(block, inner, f"{path}." if path else prefix, depth + 1, live=runs))
-        direct = [row for row in inside if row.depth == depth + 1]
+    def _block(self, node: Node, block: Graph, place: _Place, runs: bool) -> Iterator[Row]:
+        path = place.path(node.label)
+        shared = bool(path) and self._seen(path)
+        inside = list(self.rows(block, place.inside(node, live=runs)))
+        direct = [row for row in inside if row.depth == place.depth + 1]
         yield Row(
             path,
-            block.name if block.kind != "sequential" else "Sequential",
-            depth,
-            tuple(_fixed(type, meaning) for type in node.types),
+            "Sequential" if block.kind == "sequential" else block.name,
+            place.depth,
+            tuple(_fixed(type, place.meaning) for type in node.types),
             sum(row.parameters for row in direct),
             _total(row.multiply_adds for row in direct),
             _total(row.memory for row in direct),
@@ -244,6 +230,17 @@ class _Measure:
             shared=shared,
         )
         yield from inside
+
+    def _seen(self, path: str) -> bool:
+        """Whether the layer or tensor at `path` has been counted; it has now."""
+        seen = path in self._counted
+        self._counted.add(path)
+        return seen
+
+
+def _size(type: Tensor) -> int:
+    """The number of elements of a param or buffer, whose sizes are fixed."""
+    return prod(dim for dim in type.shape if isinstance(dim, int))
 
 
 def _fixed(type: Type, meaning: Mapping[str, Dim]) -> Type:
@@ -260,7 +257,7 @@ def _state_bytes(state: State) -> int:
     return prod(state.shape) * _BYTES.get(state.dtype, 1)
 
 
-def _total(dims: Iterator[Dim] | Any) -> Dim:
+def _total(dims: Iterable[Dim]) -> Dim:
     total: Dim = 0
     for dim in dims:
         total = total + dim
@@ -327,7 +324,7 @@ def _total_lines(totals: Totals) -> Iterator[str]:
 def amount(dim: Dim) -> str:
     """A count, symbolic or not: `144,000*N`."""
     factor, rest = _factored(dim)
-    return number(factor) + rest
+    return rest[1:] if rest and factor == 1 else number(factor) + rest
 
 
 def memory(dim: Dim) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from netdsl.backends.torch_expressions import PRODUCT, Code, Make, Slot, slots_in
+from netdsl.backends.torch_expressions import ATOM, POWER, PRODUCT, Code, Make, Slot, slots_in
 from netdsl.backends.torch_merge import Fill, Walk
 from netdsl.backends.torch_names import identifier
 from netdsl.backends.torch_sketch import Block, Sketch, as_chain, sketch
@@ -45,6 +45,22 @@ class ModuleClass:
     def code(self, slot: Slot) -> Code:
         """What stands for a slot in `__init__`: an argument, or a multiple of one."""
         return self.codes[column(slot.values)]
+
+    def attribute(self, slot: Slot) -> str:
+        """What the attribute that keeps a slot for `forward` would be called: `head_size` of `64 // heads`."""
+        code = self.code(slot)
+        if code.level == ATOM:
+            return code.text
+        if code.level == PRODUCT and " // " in code.text:
+            return f"{code.text.rpartition(' ')[2].removesuffix('s')}_size"
+        return slot.hint
+
+    def shape_names(self) -> dict[tuple[Any, ...], str]:
+        """What sizes that differ are called in comments: the argument, or what is computed of it."""
+        return {
+            slot.values: self.attribute(slot) if "//" in self.code(slot).text else self.code(slot).text
+            for slot in _slots(self.sketch)
+        }
 
     def make(self, number: int) -> Make:
         """The constructor call for the graph `number`."""
@@ -131,15 +147,15 @@ def _merged(graphs: list[Graph], drawn: Sketch, walks: list[Walk]) -> ModuleClas
 
 
 def _name_others(made: ModuleClass, columns: dict[tuple[str, ...], list[Slot]]) -> None:
-    """Arguments that the block's own parameters do not name: multiples of those, or by what torch calls them."""
+    """Numbers that the block's own parameters do not name: what follows from those, or by what torch calls them."""
     parameters = list(made.arguments)
     inferred: list[Argument] = []
     for key, slots in columns.items():
         if key in made.codes:
             continue
-        multiple = next(filter(None, (_multiple(slots[0].values, a) for a in parameters)), None)
-        if multiple is not None:
-            made.codes[key] = multiple
+        derived = _derived(slots[0].values, parameters)
+        if derived is not None:
+            made.codes[key] = derived
             continue
         argument = Argument(_hinted(slots, [*made.arguments, *inferred]), slots[0].values)
         made.codes[key] = Code(argument.name)
@@ -147,12 +163,23 @@ def _name_others(made: ModuleClass, columns: dict[tuple[str, ...], list[Slot]]) 
     made.arguments[:0] = inferred
 
 
-def _multiple(values: tuple[Any, ...], argument: Argument) -> Code | None:
-    if any(type(value) is not int or value <= 0 for value in (*values, *argument.values)):
-        return None
-    factor = values[0] // argument.values[0]
-    if factor > 1 and all(v == factor * base for v, base in zip(values, argument.values, strict=True)):
-        return Code(f"{factor} * {argument.name}", PRODUCT)
+def _derived(values: tuple[Any, ...], parameters: list[Argument]) -> Code | None:
+    """`values` from one parameter: a multiple of it, a number divided by it, or the root of one over either."""
+    for parameter in parameters:
+        bases = parameter.values
+        if any(type(base) is not int or base <= 0 for base in bases):
+            continue
+        pairs = list(zip(values, bases, strict=True))
+        if all(type(value) is int and value > 0 for value in values):
+            if values[0] > bases[0] and all(v * bases[0] == values[0] * b and v % b == 0 for v, b in pairs):
+                return Code(f"{values[0] // bases[0]} * {parameter.name}", PRODUCT)
+            if len({v * b for v, b in pairs}) == 1:
+                return Code(f"{values[0] * bases[0]} // {parameter.name}", PRODUCT)
+        if all(v == b**-0.5 for v, b in pairs):
+            return Code(f"{parameter.name}**-0.5", POWER)
+        whole = round(bases[0] * values[0] ** -2) if type(values[0]) is float and values[0] > 0 else 0
+        if whole and all(whole % b == 0 and v == (whole // b) ** -0.5 for v, b in pairs):
+            return Code(f"({whole} // {parameter.name}) ** -0.5", POWER)
     return None
 
 
@@ -194,5 +221,3 @@ def _annotation(value: Any) -> str:
 
 def _width(value: Any) -> int:
     return {"bool": 0, "int": 1, "float": 2, "str": 3, "NoneType": 5}.get(type(value).__name__, 4)
-
-

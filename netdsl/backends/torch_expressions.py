@@ -297,7 +297,9 @@ class Writer:
         return self._text(chain_call(tree))
 
     def _pairs(self, tree: Pairs) -> tuple[str, int]:
-        inside = (f"{literal(key)}: {self.text(item)}" for key, item in zip(tree.keys, tree.items, strict=True))
+        inside = (
+            f"{literal(key)}: {self.text(item)}" for key, item in zip(tree.keys, tree.items, strict=True)
+        )
         return f"{{{', '.join(inside)}}}", ATOM
 
     def _repeat(self, tree: Repeat) -> tuple[str, int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
-from netdsl.backends.torch_expressions import Use, Value, Writer, sizes_in
+from netdsl.backends.torch_expressions import Use, Value, Writer, sizes_in, values_in
 from netdsl.backends.torch_layout import statement
 from netdsl.backends.torch_names import identifier, unique
 from netdsl.backends.torch_order import Step, steps
@@ -18,7 +18,9 @@ from netdsl.ir.graph import Graph
 from netdsl.ops.target import Index
 
 INDENT: Final = " " * 8
-_WORDS: Final = dict(n="batch", c="channels", d="depth", h="height", w="width", t="time", l="length", s="steps")
+_WORDS: Final = dict(
+    n="batch", c="channels", d="depth", h="height", w="width", t="time", l="length", s="steps"
+)
 
 
 class Access(NamedTuple):
@@ -26,6 +28,14 @@ class Access(NamedTuple):
 
     text: str
     scripted: str = ""
+
+
+class Loop(NamedTuple):
+    """A container whose layers may follow each other: `for layer in self.layers`."""
+
+    labels: tuple[str, ...]
+    text: str
+    item: str
 
 
 class Written(NamedTuple):
@@ -51,9 +61,11 @@ class Forward:
     shapes: ShapeText
     returns: str = ""  # what makes the result of several outputs; "" for one
     avoid: frozenset[str] = frozenset()  # names that variables cannot have
+    loops: Mapping[str, Loop] = field(default_factory=dict)  # by the label of the first layer
     steps: list[Step] = field(default_factory=list)
     value: Any = None
     note: str = ""
+    asserted: set[int] = field(default_factory=set)  # outputs of blocks that exist in training only
 
     def lines(self) -> list[str]:
         """All lines of the body, in order."""
@@ -77,9 +89,8 @@ class Forward:
             last = written.pop()
             self.value, self.note = last.tree, last.note
         lines = self._tensors_reached() + self._sizes_read()
-        known: set[int] = set()
         for training, group in groupby(range(len(written)), key=lambda place: self.steps[place].training):
-            inside = [line for place in group for line in self._step(place, written[place], known)]
+            inside = self._group(list(group), written)
             lines += self._in_training(training, inside) if training else inside
         return lines
 
@@ -104,7 +115,9 @@ class Forward:
         if entry.gives is None:
             return Written(f"{names[0]} = ", tree, note, access)
         if sum(used) == 1:
-            return Written(f"{names[used.index(True)]} = ", _picked(tree, entry.gives, used.index(True)), note, access)
+            return Written(
+                f"{names[used.index(True)]} = ", _picked(tree, entry.gives, used.index(True)), note, access
+            )
         return Written(f"{_pattern(entry.gives, names)} = ", tree, note, access)
 
     def _is_returned(self, place: int) -> bool:
@@ -113,7 +126,8 @@ class Forward:
         if self.returns or place < len(self.steps) - 1 or entry.gives is not None:
             return False
         scripted = entry.make is not None and self.reach(entry).scripted
-        return not scripted and entry.node.results == (self.sketch.graph.outputs[0].value,)
+        looped = any(entry.node.label in loop.labels for loop in self.loops.values())
+        return not scripted and not looped and entry.node.results == (self.sketch.graph.outputs[0].value,)
 
     def _note(self, place: int, step: Step) -> str:
         """The shape of the results, where it is not that of the step's first operand."""
@@ -158,12 +172,63 @@ class Forward:
                 lines += _both_ways(INDENT, f"{self.local[value]} = ", [access.scripted], [access.text])
         return lines
 
-    def _step(self, place: int, written: Written, known: set[int]) -> list[str]:
+    def _group(self, places: list[int], written: list[Written]) -> list[str]:
+        """The lines of steps that follow each other, all in training only or none."""
+        lines: list[str] = []
+        while places:
+            first = places[0]
+            loop = self.loops.get(self.steps[first].applied.node.label or "")
+            count = len(loop.labels) if loop else 0
+            if (
+                loop
+                and places[:count] == [*range(first, first + count)]
+                and self._is_loop(first, loop, written)
+            ):
+                item = unique(loop.item, {*self.variables.of.values(), *self.writer.sizes.values()})
+                use = written[first].tree
+                tree = Use(use.args, use.kwargs, item)
+                indent = INDENT + "    " * bool(self.steps[first].training)
+                lines.append(f"{indent}for {item} in {loop.text}:")
+                lines += statement(self.writer, indent + "    ", written[first].target, tree)
+                places = places[count:]
+            else:
+                lines += self._step(first, written[first])
+                places = places[1:]
+        return lines
+
+    def _is_loop(self, first: int, loop: Loop, written: list[Written]) -> bool:
+        """Whether each layer of a container takes what the one before it gives, all else being equal."""
+        target = written[first].target
+        rest = None
+        for place, label in enumerate(loop.labels, first):
+            step = self.steps[place]
+            if (
+                step.applied.node.label != label
+                or written[place].target != target
+                or step.applied.gives is not None
+            ):
+                return False
+            tree = written[place].tree
+            if not isinstance(tree, Use) or not tree.args or not isinstance(tree.args[0], Value):
+                return False
+            before = tree.args[0].number
+            if f"{self.variables.of.get(before)} = " != target:
+                return False
+            if place > first and (before,) != self.steps[place - 1].applied.node.results:
+                return False
+            others = (tree.args[1:], tree.kwargs)
+            if rest not in (None, others) or before in values_in(others):
+                return False
+            rest = others
+        labels = [step.applied.node.label for step in self.steps]
+        return all(labels.count(label) == 1 for label in loop.labels)
+
+    def _step(self, place: int, written: Written) -> list[str]:
         indent = INDENT + "    " * bool(self.steps[place].training)
         lines: list[str] = []
         for value in self.variables.leaves[place]:
-            if value not in known and self._is_optional(value):
-                known.add(value)
+            if value not in self.asserted and self._is_optional(value):
+                self.asserted.add(value)
                 lines.append(f"{indent}assert {self.variables.of[value]} is not None")
         own = statement(self.writer, indent, written.target, written.tree, written.note)
         if not written.access.scripted:
@@ -206,7 +271,10 @@ class Forward:
                 text = name
             values.append(text)
         inside = ", ".join(values)
-        return [*lines, f"{INDENT}return {inside if self.returns == 'tuple' else f'{self.returns}({inside})'}"]
+        return [
+            *lines,
+            f"{INDENT}return {inside if self.returns == 'tuple' else f'{self.returns}({inside})'}",
+        ]
 
 
 def _local(access: Access) -> str:
@@ -247,5 +315,3 @@ def _pattern(gives: Any, names: list[str]) -> str:
     """`out, (h, c)`: what several results are assigned to."""
     texts = [f"({_pattern(part, names)})" if isinstance(part, tuple) else names[part] for part in gives]
     return texts[0] + "," if len(texts) == 1 else ", ".join(texts)
-
-

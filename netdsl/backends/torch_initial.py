@@ -17,6 +17,7 @@ from netdsl.ir.graph import Graph, InitRule
 from netdsl.ir.patterns import matches, parameters
 
 _PREFIX: Final = "nn."
+_FEW: Final = 4  # so many tensors have a line for each
 
 
 class Target(NamedTuple):
@@ -110,8 +111,11 @@ class Rules:
         return lines
 
     def _by_name(self, target: Target) -> list[str]:
-        if len(target.names) == 1:
-            return self._fill(INDENT, target.rule, self._tensor(target.names[0]))
+        reached = [self._tensor(name) for name in target.names]
+        if len(reached) == 1 or (
+            len(reached) <= _FEW and not any("get_parameter" in text for text in reached)
+        ):
+            return [line for text in reached for line in self._fill(INDENT, target.rule, text)]
         lines = [f"{INDENT}for name in ("]
         lines += [f"{INDENT}    {literal(name)}," for name in target.names]
         lines.append(f"{INDENT}):")
@@ -128,7 +132,9 @@ class Rules:
         return f"{self.attributes.branch(label).access.text}.{tensor}"
 
     def _fill(self, indent: str, rule: InitRule, tensor: str) -> list[str]:
-        return statement(self.writer, indent, "", initial(rule.init.kind, Code(tensor), rule.init.arguments()))
+        return statement(
+            self.writer, indent, "", initial(rule.init.kind, rule.init.arguments(), Code(tensor))
+        )
 
 
 def dotted(path: Any, name: str) -> str:

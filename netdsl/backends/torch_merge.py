@@ -52,7 +52,9 @@ class Walk:
     def applied(self, entry: Applied) -> Applied:
         node = entry.node
         kind = node.op.name if isinstance(node.op, Graph) else node.op.kind
-        self.key.append((kind if entry.make is None else "", node.label, node.names, node.results, entry.gives))
+        self.key.append(
+            (kind if entry.make is None else "", node.label, node.names, node.results, entry.gives)
+        )
         self.owner = node.label or kind
         return Applied(node, self.tree(entry.make), self.tree(entry.use), entry.gives)
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from netdsl.backends.torch_expressions import TORCH_ROOTS, Code, Make, Pairs, Repeat, Use, Writer, on_values, runs
-from netdsl.backends.torch_forward import INDENT, Access, Forward
+from netdsl.backends.torch_expressions import TORCH_ROOTS, Code, Make, Pairs, Repeat, Use, Writer, runs
+from netdsl.backends.torch_forward import INDENT, Access, Forward, Loop
 from netdsl.backends.torch_layout import statement
 from netdsl.backends.torch_names import (
     CONTAINER_ATTRIBUTES,
@@ -23,6 +23,7 @@ from netdsl.backends.torch_sketch import Applied, Fixed, Learned, Sketch
 from netdsl.ir.graph import Graph
 from netdsl.ops.target import Call
 
+_MANY: Final = 3  # so many layers are a loop
 _ALIKE: Final = (*TORCH_ROOTS, "torchvision")  # layers from there without a label have no state of their own
 
 
@@ -46,7 +47,9 @@ class Attributes:
     def __init__(self, sketch: Sketch) -> None:
         self.sketch = sketch
         self.root = Branch()
-        self.taken = {entry.parameter.name for entry in sketch.learned} | {e.buffer.name for e in sketch.fixed}
+        self.taken = {entry.parameter.name for entry in sketch.learned} | {
+            e.buffer.name for e in sketch.fixed
+        }
         self.fixed: dict[int, Access] = {}
         for entry in sketch.learned:
             self.fixed[entry.parameter.value] = _own(entry.parameter.name, "_parameters")
@@ -59,7 +62,7 @@ class Attributes:
         for name, branch in self.root.parts.items():
             _reach(branch, _own(name, "_modules"))
         self.unlabelled = dict(self._name_unlabelled())
-        self.numbers: dict[str, str] = {}  # constructor argument -> attribute
+        self.numbers: dict[str, str] = {}  # an expression over the constructor's arguments -> attribute
 
     def reach(self, applied: Applied) -> Access:
         """How `forward` gets at the module of a node."""
@@ -73,13 +76,25 @@ class Attributes:
             branch = branch.parts[part]
         return branch
 
-    def number(self, argument: str) -> str:
-        """The attribute that keeps a constructor argument for `forward`."""
-        if argument not in self.numbers:
-            name = argument if is_attribute(argument) else f"{argument}_"
-            self.numbers[argument] = unique(name, self.taken)
-            self.taken.add(self.numbers[argument])
-        return self.numbers[argument]
+    def number(self, value: str, wished: str) -> str:
+        """The attribute that keeps a number of the constructor for `forward`."""
+        if value not in self.numbers:
+            name = wished if is_attribute(wished) else f"{wished}_"
+            self.numbers[value] = unique(name, self.taken)
+            self.taken.add(self.numbers[value])
+        return self.numbers[value]
+
+    def loops(self) -> dict[str, Loop]:
+        """The containers that `forward` may run through, by the label of their first layer."""
+        found: dict[str, Loop] = {}
+        for name, branch in self.root.parts.items():
+            for path, inside in _containers(name, branch):
+                text = inside.access.text if inside.is_list else f"{inside.access.text}.values()"
+                word = path.rpartition(".")[2]
+                item = identifier(word[:-1] if word.endswith("s") else "", (), "layer")
+                labels = tuple(f"{path}.{part}" for part in inside.parts)
+                found[labels[0]] = Loop(labels, text, item)
+        return found
 
     def _place(self, label: str, made: Any) -> None:
         branch = self.root
@@ -113,7 +128,7 @@ class Attributes:
 
         `arguments` are those of the constructor.
         """
-        lines = [f"{INDENT}self.{name} = {argument}" for argument, name in self.numbers.items()]
+        lines = [f"{INDENT}self.{name} = {value}" for value, name in self.numbers.items()]
         for entry in self.sketch.learned:
             lines += _parameter(writer, entry, self.fixed[entry.parameter.value])
         for entry in self.sketch.fixed:
@@ -137,7 +152,11 @@ class Attributes:
 def _identity(applied: Applied) -> Any:
     """What layers without a label share an attribute by: all that makes them, or the node where they may have state."""
     make = applied.make
-    if isinstance(make, Make) and isinstance(make.function, str) and make.function.split(".")[0] not in _ALIKE:
+    if (
+        isinstance(make, Make)
+        and isinstance(make.function, str)
+        and make.function.split(".")[0] not in _ALIKE
+    ):
         return applied.node.results
     return make
 
@@ -155,11 +174,25 @@ def _reach(branch: Branch, access: Access) -> None:
     branch.access = access
     for name, part in branch.parts.items():
         if branch.made is not None:
-            text = f"{access.text}.{name}" if is_attribute(name) else f"getattr({access.text}, {literal(name)})"
+            text = (
+                f"{access.text}.{name}" if is_attribute(name) else f"getattr({access.text}, {literal(name)})"
+            )
         else:
             text = f"{access.text}[{name if branch.is_list else literal(name)}]"
         scripted = text.replace(access.text, access.scripted, 1) if access.scripted else ""
         _reach(part, Access(text, scripted))
+
+
+def _containers(path: str, branch: Branch) -> Iterator[tuple[str, Branch]]:
+    """Containers of three layers and more, which all are there from the start and in the order of their names."""
+    if branch.made is None:
+        layers = all(part.made is not None and not part.parts for part in branch.parts.values())
+        in_order = not branch.is_list or [*branch.parts] == [str(n) for n in range(len(branch.parts))]
+        unusual = (MODULE_ATTRIBUTES | CONTAINER_ATTRIBUTES).intersection(branch.parts)
+        if layers and in_order and not unusual and not branch.access.scripted and len(branch.parts) >= _MANY:
+            yield path, branch
+    for name, part in branch.parts.items():
+        yield from _containers(f"{path}.{name}", part)
 
 
 def _module(writer: Writer, name: str, branch: Branch) -> list[str]:
@@ -173,9 +206,13 @@ def _module(writer: Writer, name: str, branch: Branch) -> list[str]:
     else:
         lines = statement(writer, INDENT, "", Use((name, made), (), "self.add_module"))
     for owner, part, inside in later:
-        safe = part not in MODULE_ATTRIBUTES and part not in CONTAINER_ATTRIBUTES
-        callee = f"{owner}.add_module" if safe else f"{owner}._modules.__setitem__"
-        lines += statement(writer, INDENT, "", Use((part, _made(inside, later)), (), callee))
+        if part in MODULE_ATTRIBUTES or part in CONTAINER_ATTRIBUTES:
+            target = f"{owner}._modules[{literal(part)}] = "
+            lines += statement(writer, INDENT, target, _made(inside, later))
+        else:
+            lines += statement(
+                writer, INDENT, "", Use((part, _made(inside, later)), (), f"{owner}.add_module")
+            )
     return lines
 
 
@@ -214,7 +251,7 @@ def _parameter(writer: Writer, entry: Learned, access: Access) -> list[str]:
     else:
         lines = statement(writer, INDENT, "", Use((name, made), (), "self.register_parameter"))
     if entry.fill is not None:
-        lines += statement(writer, INDENT, "", on_values(entry.fill, (Code(access.text),)))
+        lines += statement(writer, INDENT, "", replace(entry.fill, args=(Code(access.text),)))
     return lines
 
 
@@ -235,5 +272,3 @@ def _buffer(writer: Writer, entry: Fixed, avoid: frozenset[str]) -> list[str]:
 
 def _no_module(applied: Applied) -> Access:
     raise ValueError(f"a buffer cannot have layers: {applied.node.label}")
-
-

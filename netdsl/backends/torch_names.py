@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import textwrap
 import unicodedata
 from collections.abc import Container, Iterable
 from typing import Any, Final
@@ -41,6 +42,7 @@ CONTAINER_ATTRIBUTES: Final = frozenset(
     "_get_abs_string_index _get_item_by_idx append clear extend insert items keys pop update values".split()
 )
 
+DOC_WIDTH: Final = 94  # of a line of a docstring, which stands between quotes
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _DOTTED: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*", re.ASCII)
 
@@ -136,7 +138,9 @@ def comment(text: str) -> str:
 
 def docstring(lines: Iterable[str], indent: str) -> list[str]:
     """The lines of a docstring. What is written in it stays text, whatever it is."""
-    cleaned = [_plain_text(line).rstrip() for line in lines]
+    cleaned = [
+        part for line in lines for part in _wrapped(_plain_text(line).rstrip(), DOC_WIDTH - len(indent))
+    ]
     while cleaned and not cleaned[-1]:
         cleaned.pop()
     while cleaned and not cleaned[0]:
@@ -153,6 +157,14 @@ def docstring(lines: Iterable[str], indent: str) -> list[str]:
         return [f'{indent}"""{escaped[0]}"""']
     body = [f"{indent}{line}" if line else "" for line in escaped[1:]]
     return [f'{indent}"""{escaped[0]}', *body, f'{indent}"""']
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    indent = line[: len(line) - len(line.lstrip())]
+    wrapped = textwrap.wrap(
+        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    return wrapped if len(line) > width else [line]
 
 
 def _plain_text(line: str) -> str:

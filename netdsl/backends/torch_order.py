@@ -88,7 +88,9 @@ def _may_nest(entry: Applied) -> bool:
     """Whether a function is one that may be computed later: pure, of one result that nobody named."""
     node = entry.node
     named = bool(node.names and node.names[0])
-    return entry.make is None and len(node.results) == 1 and not named and bool(getattr(node.op, "pure", False))
+    return (
+        entry.make is None and len(node.results) == 1 and not named and bool(getattr(node.op, "pure", False))
+    )
 
 
 def _is_operand(tree: Any, size: int) -> bool:

@@ -58,7 +58,10 @@ def read_sizes(places: Iterable[tuple[str, Place]], inputs: Sequence[str]) -> li
     for name, place in sorted(places, key=lambda entry: entry[1]):
         by_input.setdefault(place.input, []).append((name, place))
     return [
-        (", ".join(name for name, _ in entries), ", ".join(_read(place, inputs[number]) for _, place in entries))
+        (
+            ", ".join(name for name, _ in entries),
+            ", ".join(_read(place, inputs[number]) for _, place in entries),
+        )
         for number, entries in by_input.items()
     ]
 
@@ -86,10 +89,14 @@ class ShapeText:
 
     def types(self, types: Sequence[Type]) -> str:
         first = types[0]
-        if not isinstance(first, Tensor) or not all(isinstance(t, Tensor) and t.rank == first.rank for t in types):
+        if not isinstance(first, Tensor) or not all(
+            isinstance(t, Tensor) and t.rank == first.rank for t in types
+        ):
             return ""
         shapes = [t.shape for t in types if isinstance(t, Tensor)]
-        dims = (self.dim(tuple(column), axis, first.rank) for axis, column in enumerate(zip(*shapes, strict=True)))
+        dims = (
+            self.dim(tuple(column), axis, first.rank) for axis, column in enumerate(zip(*shapes, strict=True))
+        )
         text = "[" + ", ".join(dims) + "]"
         dtypes = {t.dtype for t in types if isinstance(t, Tensor)}
         return text if dtypes != {first.dtype} or first.dtype == "float32" else first.dtype + text

@@ -11,7 +11,7 @@ from netdsl.backends.torch_names import CONTAINER_ATTRIBUTES, MODULE_ATTRIBUTES
 from netdsl.backends.torch_sizes import size_places
 from netdsl.ir.dims import symbol
 from netdsl.ir.graph import Buffer, Graph, Literal, Node, Parameter
-from netdsl.ops.target import Arg, Call, Symbol, call
+from netdsl.ops.target import Call, Symbol, call
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """A `param`: the call that makes its tensor, and the one that fills it (`nn.init.…`), if any."""
+    """A `param`: the call that makes its tensor, and the one that fills it (`nn.init.…`, without the tensor), if any."""
 
     parameter: Parameter
     make: Call
@@ -91,7 +91,9 @@ def as_chain(graph: Graph, applied: tuple[Applied, ...]) -> Chain | None:
         label = one.node.label
         if label is None or label in labels or not _can_name_item(label) or len(one.node.results) != 1:
             return None
-        if one.use != Use((Value(value),), ()) or (isinstance(one.node.op, Graph) and len(one.node.op.outputs) > 1):
+        if one.use != Use((Value(value),), ()) or (
+            isinstance(one.node.op, Graph) and len(one.node.op.outputs) > 1
+        ):
             return None
         labels.append(label)
         value = one.node.results[0]
@@ -100,9 +102,9 @@ def as_chain(graph: Graph, applied: tuple[Applied, ...]) -> Chain | None:
     return Chain(tuple(labels), tuple(one.make for one in applied))
 
 
-def initial(function: str, tensor: Any, arguments: Mapping[str, Any]) -> Call:
+def initial(kind: str, arguments: Mapping[str, Any], *tensor: Any) -> Call:
     """The call of `nn.init` that fills `tensor`."""
-    return Call(f"nn.init.{function}_", (tensor,), tuple(arguments.items()))
+    return Call(f"nn.init.{kind}_", tensor, tuple(arguments.items()))
 
 
 def _can_name_item(label: str) -> bool:
@@ -162,4 +164,4 @@ def _learned(parameter: Parameter) -> Learned:
     if init.kind in ("zeros", "ones"):
         return Learned(parameter, call(f"torch.{init.kind}", *shape, **kwargs), None)
     made = call("torch.empty", *shape, **kwargs)
-    return Learned(parameter, made, initial(init.kind, Arg(0), init.arguments()))
+    return Learned(parameter, made, initial(init.kind, init.arguments()))

@@ -4,26 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from netdsl.backends.torch_classes import Classes, ModuleClass
-from netdsl.backends.torch_expressions import ATOM, TORCH_ROOTS, WIDTH, Code, Slot, Writer
+from netdsl.backends.torch_expressions import TORCH_ROOTS, WIDTH, Code, Slot, Writer
 from netdsl.backends.torch_forward import INDENT, Forward
 from netdsl.backends.torch_initial import Rules
 from netdsl.backends.torch_modules import Attributes
-from netdsl.backends.torch_names import class_name, docstring, identifier, unique
+from netdsl.backends.torch_names import DOC_WIDTH, class_name, docstring, identifier, unique
 from netdsl.backends.torch_sizes import ShapeText
 from netdsl.ir.graph import Graph
 
-__all__ = ["model_class_name", "source", "sources"]
+__all__ = ["Written", "source", "sources", "write"]
+
+
+class Written(NamedTuple):
+    """A Python file, and what the classes of the models are called in it."""
+
+    text: str
+    models: tuple[str, ...]
 
 
 def source(graph: Graph) -> str:
     """The Python file of one model. It imports torch, and nothing of netdsl."""
-    return sources([graph])
+    return write([graph]).text
 
 
 def sources(graphs: Sequence[Graph]) -> str:
     """One Python file of several models; blocks that they share are written once."""
+    return write(graphs).text
+
+
+def write(graphs: Sequence[Graph]) -> Written:
+    """The Python file of some models, and the names of their classes."""
     classes = Classes(graphs)
     name_classes(classes, graphs)
     used: set[str] = set()
@@ -35,16 +48,10 @@ def sources(graphs: Sequence[Graph]) -> str:
         used |= written.writer.used
         if written.outputs:
             used.add("NamedTuple")
-    models = [classes.of[id(graph)].name for graph in graphs]
+    models = tuple(classes.of[id(graph)].name for graph in graphs)
     head = docstring([f"{_listed(models)} in PyTorch, compiled by netdsl."], "")
-    return "\n\n\n".join(["\n".join([*head, "", *imports(used)]), *sections]) + "\n"
-
-
-def model_class_name(graph: Graph) -> str:
-    """What the class of a model is called in `source(graph)`."""
-    classes = Classes([graph])
-    name_classes(classes, [graph])
-    return classes.of[id(graph)].name
+    text = "\n\n\n".join(["\n".join([*head, "", *imports(used)]), *sections]) + "\n"
+    return Written(text, models)
 
 
 def name_classes(classes: Classes, models: Sequence[Graph]) -> None:
@@ -57,7 +64,11 @@ def name_classes(classes: Classes, models: Sequence[Graph]) -> None:
         name = classes.labels.get(id(graph), graph.name) if graph.kind == "sequential" else graph.name
         by_name.setdefault(name, []).append(made)
     for name, members in by_name.items():
-        plain = min(members, key=lambda made: len(made.graphs[0].layers)) if members[0] not in roots else members[0]
+        plain = (
+            min(members, key=lambda made: len(made.graphs[0].layers))
+            if members[0] not in roots
+            else members[0]
+        )
         for made in (plain, *(m for m in members if m is not plain)):
             made.name = class_name(_variant(name, made, plain, taken), taken)
             taken.add(made.name)
@@ -104,7 +115,7 @@ class Class:
         self.graph = self.made.graphs[0]
         self.attributes = Attributes(self.made.sketch)
         self.writer = Writer()
-        known = {argument.values: argument.name for argument in self.made.arguments}
+        known = self.made.shape_names()
         self.shapes = ShapeText(self.made.graphs, known)
         self.outputs = self._name_outputs()
 
@@ -127,7 +138,8 @@ class Class:
         initial = rules.lines()
         if initial:
             made.append(f"{INDENT}self.init_weights()")
-            initial = [*signature("init_weights", [], "None"), *initial, *self._inner_rules(rules)]
+            told = docstring(["Start values other than torch's own."], INDENT)
+            initial = [*signature("init_weights", [], "None"), *told, *initial, *self._inner_rules(rules)]
         if made:
             head = [f"{a.name}: {a.annotation}" for a in self.made.arguments]
             made = [*signature("__init__", head, "None"), f"{INDENT}super().__init__()", *made]
@@ -153,6 +165,7 @@ class Class:
             self.attributes.fixed,
             self.shapes,
             self.outputs or ("tuple" if self._is_tuple() else ""),
+            loops=self.attributes.loops(),
         )
         lines = forward.lines()
         count = len(self.graph.outputs)
@@ -160,12 +173,8 @@ class Class:
         return [*signature("forward", forward.parameters, self.outputs or plain), *lines]
 
     def _kept(self, slot: Slot) -> Code:
-        """A slot in `forward`: the attribute that keeps the constructor's argument."""
-        code = self.made.code(slot)
-        if code.level == ATOM:
-            return Code(f"self.{self.attributes.number(code.text)}")
-        factor, _, argument = code.text.partition(" * ")
-        return Code(f"{factor} * self.{self.attributes.number(argument)}", code.level)
+        """A slot in `forward`: the attribute that keeps the number."""
+        return Code(f"self.{self.attributes.number(self.made.code(slot).text, self.made.attribute(slot))}")
 
     # -- outputs
 
@@ -203,15 +212,16 @@ class Class:
     # -- the docstring
 
     def _doc(self) -> list[str]:
+        """The documentation of the source, and the shapes that go in and come out."""
         taken = [f"{entry.name}: {self.shapes.value(n)}" for n, entry in enumerate(self.graph.inputs)]
         given = [self.shapes.value(output.value) for output in self.graph.outputs]
         if self.outputs:
             given = [f"{n}: {t}" for n, t in zip(self._output_names(), given, strict=True)]
-        shapes = f"{', '.join(taken)} -> {', '.join(given)}"
+        shapes = [f"{', '.join(taken)} -> {', '.join(given)}"]
+        if len(shapes[0]) > DOC_WIDTH - 4:
+            shapes = [*taken, *(f"-> {text}" for text in given)]
         lines = [line.rstrip() for line in self.graph.doc.strip("\n").split("\n")]
-        if not any(lines):
-            return [shapes]
-        return [*lines, "", shapes]
+        return [*lines, "", *shapes] if any(lines) else shapes
 
 
 def signature(name: str, parameters: list[str], returns: str) -> list[str]:
@@ -222,5 +232,5 @@ def signature(name: str, parameters: list[str], returns: str) -> list[str]:
     return [f"    def {name}(", *(f"        {p}," for p in ["self", *parameters]), f"    ) -> {returns}:"]
 
 
-def _listed(names: list[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

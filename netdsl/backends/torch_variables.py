@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Final, NamedTuple
 
 from netdsl.backends.torch_expressions import values_in
@@ -12,8 +13,10 @@ from netdsl.backends.torch_names import identifier, is_plain, unique
 from netdsl.backends.torch_order import Step
 from netdsl.ir.graph import Graph, Node
 
-_FRESH: Final = ("y", "z", "u", "v", "w")
-_SHORT: Final = 2  # a name of the source up to this long is a variable that may take the next value of its chain
+_FRESH: Final = ("x", "y", "z", "u", "v", "w")
+_SHORT: Final = (
+    2  # a name of the source up to this long is a variable that may take the next value of its chain
+)
 _END: Final = 1 << 60
 
 
@@ -62,7 +65,11 @@ class Variables:
         training = {o.name or f"out{n}": o.value for n, o in enumerate(outputs) if o.when_training}
         for step in self.steps:
             node = step.applied.node
-            for value, name in zip(node.results, node.names, strict=False):
+            names = node.names
+            if isinstance(node.op, Graph) and len(node.results) > 1:
+                given = (output.name or "" for output in node.op.outputs)
+                names = tuple(own or name for own, name in zip_longest(node.names, given, fillvalue=""))
+            for value, name in zip(node.results, names, strict=False):
                 if name and training.get(name, value) == value:
                     yield value, name
         if len(outputs) > 1:
@@ -102,18 +109,16 @@ class Variables:
 
     def _one(self, value: int, place: int, *, alone: bool) -> str:
         named = self.source.get(value)
-        dying = [operand for operand in self.leaves[place] if self._dies(operand, place)]
-        wished = named or self._wish(value, branches=not any(self.users[o] == 1 for o in dying))
-        name = identifier(wished) if wished else ""
         if named:
+            name = identifier(named)
             return name if self._is_free(name, place) else unique(name, self._Busy(self, place))
-        if name and self._is_free(name, place):
-            return name
-        if alone:
-            working = [self.of[operand] for operand in dying if self._is_working(operand)]
-            if working:
-                return working[0]
-        return self._fresh(place)
+        dying = [operand for operand in self.leaves[place] if self._dies(operand, place)]
+        working = [operand for operand in dying if self._is_working(operand)]
+        if not any(self.users[operand] == 1 for operand in working):
+            wished = self._wish(value, branches=not dying or bool(working))
+            if wished and self._is_free(wished, place):
+                return wished
+        return self.of[working[0]] if alone and working else self._fresh(place)
 
     def _dies(self, operand: int, place: int) -> bool:
         """Whether a step is the last that needs an operand."""
@@ -122,15 +127,18 @@ class Variables:
     def _wish(self, value: int, *, branches: bool) -> str:
         """A name for the first value of a branch: what the source calls its end, or what its layers are called."""
         ahead = self.ahead.get(value)
-        if ahead is None or not branches:
+        if ahead is None:
             return ""
-        name = ahead.name or "_".join(ahead.words or ())
-        return name if is_plain(name) and (ahead.name or len(name) > 1) else ""
+        if ahead.name:
+            return identifier(ahead.name)
+        name = "_".join(ahead.words or ()) if branches else ""
+        return name if is_plain(name) and len(name) > 1 and name == identifier(name) else ""
 
     def _is_working(self, operand: int) -> bool:
         """Whether a variable may take the next value of its chain: not if it has a telling name of the source."""
         name = self.of[operand]
-        return self.source.get(operand) is None or name in self.inputs or len(name) <= _SHORT
+        told = operand in self.source or operand < len(self.inputs)
+        return not told or len(name) <= _SHORT
 
     def _is_free(self, name: str, place: int) -> bool:
         if name in self.avoid:
@@ -139,7 +147,8 @@ class Variables:
         return holds is None or self.last.get(holds, -1) <= place
 
     def _fresh(self, place: int) -> str:
-        for name in (*self.inputs[:1], *_FRESH):
+        short = (name for name in self.inputs if len(name) <= _SHORT)
+        for name in (*short, *_FRESH):
             if self._is_free(name, place) and (name in self.inputs or name not in self.spoken):
                 return name
         return unique("y", self._Busy(self, place))

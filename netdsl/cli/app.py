@@ -6,15 +6,21 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
 
-from netdsl.cli import check, compile, eval, explain, fmt, graph, ops, predict, summary, train
-from netdsl.cli.console import FAULT, PROBLEMS
+from netdsl.cli.console import CLEAN, FAULT, PROBLEMS, limits_given, problem, show
+from netdsl.diagnostics import Report
 
 # Pydantic would look through every installed package for plugins of its own, which takes longer than a small check.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+
+COMMANDS = ("check", "compile", "graph", "summary", "fmt", "ops", "explain", "train", "eval", "predict")
+# Options of every command: they may stand behind its name too.
+FLAGS = ("--debug",)
+VALUED = ("--max-nodes", "--max-nesting", "--max-files", "--max-source", "--max-steps")
 
 app = typer.Typer(
     name="netdsl",
@@ -23,14 +29,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Check, compile, draw and train neural networks written as .net files.",
     epilog="Status: 0 clean, 1 problems in what was given, 2 a fault in netdsl.",
 )
-for command in (check, compile, graph, summary, fmt, ops, explain, train, eval, predict):
-    app.command()(getattr(command, command.__name__.rpartition(".")[2]))
+for name in COMMANDS:
+    app.command()(getattr(import_module(f"netdsl.cli.{name}"), name))
 
 
-def version(wanted: bool) -> None:
+def show_version(wanted: bool) -> None:
     if wanted:
         from netdsl import __version__
 
@@ -38,48 +43,84 @@ def version(wanted: bool) -> None:
         raise typer.Exit
 
 
+
+
+def limit(what: str) -> Any:
+    return typer.Option(min=1, metavar="COUNT", help=f"Allow so many {what}.")
+
+
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", callback=version, is_eager=True, help="Show the version and end.")
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and end.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a fault in netdsl.")] = False,
+    max_nodes: Annotated[int | None, limit("layers and operations in a model")] = None,
+    max_nesting: Annotated[int | None, limit("blocks inside each other")] = None,
+    max_files: Annotated[int | None, limit("files in a program")] = None,
+    max_source: Annotated[int | None, limit("bytes in a file")] = None,
+    max_steps: Annotated[int | None, limit("steps of static computation")] = None,
 ) -> None:
     """Check, compile, draw and train neural networks written as .net files."""
+    del version, debug  # the first ends by itself, the second is for `main`
+    given = {"nodes": max_nodes, "nesting": max_nesting, "files": max_files, "source": max_source, "steps": max_steps}
+    limits_given.clear()
+    limits_given.update((name, value) for name, value in given.items() if value is not None)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its status. `--debug` may stand anywhere."""
+    """Run one command and return its status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    rest = [argument for argument in given if argument != "--debug"]
-    _say_everything()
+    _escape_what_cannot_be_shown()
     try:
-        app(rest, prog_name="netdsl")
+        app(common_first(given), prog_name="netdsl")
     except SystemExit as end:
         # Typer's own status for a wrong option is 2, which here is netdsl's fault and not the caller's.
-        return PROBLEMS if end.code else 0
+        return PROBLEMS if end.code else CLEAN
     except Exception as fault:
         if "--debug" in given:
             raise
-        return _explain(fault)
-    return 0
+        return _explain(fault, "--json" in given)
+    return CLEAN
 
 
-def _say_everything() -> None:
-    """A terminal with a narrow encoding gets escapes for what it cannot show, and no error."""
+def common_first(arguments: Sequence[str]) -> list[str]:
+    """The options that every command has, before the name of the command, where Typer looks for them.
+
+    >>> common_first(["check", "a.net", "--max-nodes", "5", "--debug"])
+    ['--max-nodes', '5', '--debug', 'check', 'a.net']
+    """
+    common: list[str] = []
+    rest: list[str] = []
+    waiting = iter(arguments)
+    for argument in waiting:
+        if argument == "--":
+            return [*common, *rest, argument, *waiting]
+        if argument.partition("=")[0] in (*FLAGS, *VALUED):
+            common.append(argument)
+            common += [next(waiting, "")] if argument in VALUED else []
+        else:
+            rest.append(argument)
+    return [*common, *rest]
+
+
+def _escape_what_cannot_be_shown() -> None:
+    """A terminal with a narrow encoding gets escapes, and not an error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
-def _explain(fault: Exception) -> int:
-    """What went wrong outside the language, in a sentence."""
+def _explain(fault: Exception, as_json: bool) -> int:
+    """Say what went wrong outside the language; a fault of netdsl's own has its own status."""
+    report = Report()
     if isinstance(fault, OSError) and fault.filename:
-        print(f"error: `{fault.filename}`: {(fault.strerror or str(fault)).lower()}", file=sys.stderr)
-        return PROBLEMS
-    if isinstance(fault, ModuleNotFoundError) and fault.name and not fault.name.startswith("netdsl"):
-        print(f"error: this needs `{fault.name}`, which is not installed", file=sys.stderr)
-        print('  = help: pip install "netdsl[all]"', file=sys.stderr)
+        problem(report, "E0004", f"`{fault.filename}`: {(fault.strerror or str(fault)).lower()}")
+    elif isinstance(fault, ModuleNotFoundError) and fault.name and not fault.name.startswith("netdsl"):
+        message = f"this needs `{fault.name}`, which is not installed"
+        problem(report, "E0004", message, 'install what goes with netdsl: `pip install "netdsl[all]"`')
+    if len(report):
+        show(report, as_json)
         return PROBLEMS
     print(f"this is a fault in netdsl, not in your file: {type(fault).__name__}: {fault}", file=sys.stderr)
     print("  = help: please report it with the file; `--debug` shows where it happened", file=sys.stderr)

@@ -21,7 +21,7 @@ Log = Annotated[Path | None, typer.Option("--sarif", metavar="OUT", help="Write 
 
 
 def check(files: Files, as_json: Json = False, sarif: Log = None, allow_extern: Extern = False) -> None:
-    """Check files as a whole: names, arguments, shapes, recipes. torch is not imported."""
+    """Check files: names, arguments, shapes, recipes."""
     from netdsl.cli.program import limits, read
     from netdsl.compiler import check as check_source
 

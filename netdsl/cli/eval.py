@@ -18,7 +18,7 @@ def eval(
     as_json: Json = False,
     allow_extern: Extern = False,
 ) -> None:
-    """Measure the loss and the metrics of the recipe on its validation data."""
+    """Measure a trained model on the validation data of its recipe."""
     from netdsl.cli.program import request
     from netdsl.cli.recipes import changed, requested
 

@@ -1,41 +1,54 @@
-"""Output files: written beside their place under another name, and moved there when they are whole."""
+"""Output files: written in a folder beside their place, and moved there when they are whole."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from errno import EISDIR, ENOENT
+from contextlib import contextmanager
+from errno import EISDIR
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to, with the suffix of `path`; it becomes `path` at the end of the block, unless that fails.
+    """A path of the same name to write to; at the end of the block it becomes `path`, with what was written beside it.
 
-    >>> import tempfile
-    >>> target = Path(tempfile.mkdtemp()) / "net.py"
-    >>> with replacing(target) as temporary:
-    ...     _ = temporary.write_text("x = 1")
+    Nothing changes where the block fails. A link is written through, and a file that is there keeps its mode.
+
+    >>> target = Path(TemporaryDirectory().name) / "net.py"
+    >>> with replacing(target) as made:
+    ...     _ = made.write_text("x = 1")
     >>> target.read_text()
     'x = 1'
     """
-    target = path.resolve()  # a link is written through, not replaced
-    if target.is_dir():
-        raise IsADirectoryError(EISDIR, "is a folder", str(path))
-    if not target.parent.is_dir():
-        raise FileNotFoundError(ENOENT, "there is no such folder", str(path.parent))
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
-    try:
-        yield temporary
-        with suppress(FileNotFoundError):
-            temporary.chmod(target.stat().st_mode & 0o777)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    target = path.resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as name:
+        folder = Path(name)
+        made = folder / target.name
+        yield made
+        if target.is_dir() and not made.is_dir():
+            raise IsADirectoryError(EISDIR, "is a folder", str(path))
+        files = [file for file in folder.rglob("*") if file.is_file() and file.parent.name != "__pycache__"]
+        for file in sorted(files, key=lambda file: file == made):
+            _move(file, target.parent / file.relative_to(folder))
+
+
+def _move(file: Path, place: Path) -> None:
+    place.parent.mkdir(exist_ok=True)
+    file.chmod(place.stat().st_mode & 0o777 if place.exists() else 0o666 & ~_umask())
+    file.replace(place)
+
+
+def _umask() -> int:
+    """What new files are not allowed, which some writers of files make stricter."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def write(path: Path, text: str) -> None:
-    """Write `text` as UTF-8 with newlines as they are."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="")
+    """Write `text` as UTF-8, its newlines as they are."""
+    with replacing(path) as made:
+        made.write_text(text, encoding="utf-8", newline="")

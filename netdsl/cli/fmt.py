@@ -16,7 +16,10 @@ Check = Annotated[bool, typer.Option("--check", help="Write nothing; name the fi
 
 
 def fmt(files: Files, check: Check = False, as_json: Json = False) -> None:
-    """Format files in place; `-` formats stdin to stdout. A file with syntax errors stays as it is."""
+    """Format files in place.
+
+    `-` formats stdin to stdout. A file with syntax errors stays as it is.
+    """
     from netdsl.cli.program import read
     from netdsl.syntax import format_source
 

@@ -25,7 +25,10 @@ def graph(
     as_json: Json = False,
     allow_extern: Extern = False,
 ) -> None:
-    """Draw a model as .svg, .png or .pdf, or write it as .dot; without --out, DOT text on stdout."""
+    """Draw a model as a diagram.
+
+    The suffix of OUT says how: .svg, .png, .pdf or .dot. Without OUT, DOT text goes to stdout.
+    """
     from netdsl.backends.dot import dot, render
     from netdsl.backends.graphviz import DrawingError
     from netdsl.cli.program import request

@@ -7,7 +7,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-Files: TypeAlias = Annotated[list[str], typer.Argument(metavar="FILE...", help="`.net` files; `-` reads stdin.")]
+Files: TypeAlias = Annotated[list[str], typer.Argument(metavar="FILE", help="`.net` files; `-` reads stdin.")]
 Target: TypeAlias = Annotated[
     str, typer.Argument(metavar="FILE[:MODEL]", help="A `.net` file, with the model's name where it has several.")
 ]

@@ -11,7 +11,7 @@ from netdsl.cli.console import busy, finish
 from netdsl.cli.options import Data, Device, Extern, Json, Params, Settings, Target, Weights
 from netdsl.diagnostics import Report
 
-Images = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, of any size.")]
+Images = Annotated[list[Path], typer.Argument(metavar="IMAGE", help="Image files, of any size.")]
 
 
 def predict(

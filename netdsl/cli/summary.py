@@ -21,7 +21,10 @@ def summary(
     as_json: Json = False,
     allow_extern: Extern = False,
 ) -> None:
-    """Show path, output shape, parameters, multiply-adds and memory of each layer."""
+    """Show the layers of a model with their sizes and costs.
+
+    Path, output shape, parameters, multiply-adds and memory; symbolic where a dimension is free.
+    """
     from netdsl.backends.summary import summary as measure
     from netdsl.cli.program import request
 

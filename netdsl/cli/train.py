@@ -37,7 +37,10 @@ def train(
     as_json: Json = False,
     allow_extern: Extern = False,
 ) -> None:
-    """Train a model; keep weights, history and curves in a folder. Ctrl-C saves and ends."""
+    """Train a model as its `train` block says.
+
+    Weights, history and curves are kept in a folder. Ctrl-C saves and ends; --resume goes on from there.
+    """
     from netdsl.cli.program import request
     from netdsl.cli.recipes import changed, requested
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from netdsl.source import Span
 
 
+SYNTAX = "E01"  # the codes of syntax errors begin so
+
+
 @dataclass(frozen=True, slots=True)
 class Label:
     """A place and what stands there, in words that make sense alone in an editor."""
@@ -53,7 +56,8 @@ class Diagnostic:
 class Report:
     """The problems found so far. Phases add to it and go on; nothing is raised for a user's mistake.
 
-    The same problem at the same place is kept once: a block used ten times has its fault reported once.
+    The same problem at the same place is kept once: a block used ten times has its fault reported once. What begins
+    where a syntax error begins is a consequence of it and is left out.
     """
 
     diagnostics: list[Diagnostic] = field(default_factory=list)
@@ -62,8 +66,10 @@ class Report:
     def add(self, diagnostic: Diagnostic) -> None:
         span = diagnostic.span
         place = (span.source.path, span.start, span.end) if span else (diagnostic.message,)
-        if (diagnostic.code, place) in self._seen:
+        if (diagnostic.code, place) in self._seen or (SYNTAX, place[:2]) in self._seen:
             return
+        if diagnostic.code.startswith(SYNTAX):
+            self._seen.add((SYNTAX, place[:2]))
         self._seen.add((diagnostic.code, place))
         self.diagnostics.append(diagnostic)
 

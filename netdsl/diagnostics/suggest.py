@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from difflib import SequenceMatcher
 
 LONGEST = 64  # a longer name is no slip of the fingers, and comparing it would take long
-CUTOFF = 0.6
+CUTOFF = 0.7
+PART = 3  # letters: a name of so many may be a part of the one that was meant, as `pad` of `padding`
 
 
 def nearest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:
@@ -49,6 +50,9 @@ def _likeness(name: str, other: str) -> tuple[int, float] | None:
         return SPELLED, -SequenceMatcher(None, name, other, autojunk=False).ratio()
     if _one_slip(plain, target):
         return SLIP, -matcher.ratio()
+    short, long = sorted((plain, target), key=len)
+    if len(short) >= PART and 3 * len(short) >= len(long) and short in long:
+        return SIMILAR, -matcher.ratio()
     if matcher.real_quick_ratio() < CUTOFF or matcher.quick_ratio() < CUTOFF:
         return None
     ratio = matcher.ratio()

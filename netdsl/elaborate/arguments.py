@@ -274,7 +274,7 @@ def _describe(annotation: Any, metadata: Sequence[Any] = ()) -> list[str]:
 def _tuple_words(parts: tuple[Any, ...]) -> str:
     if not parts:
         return "an empty list"
-    inner = re.sub(r"^an? ", "", " or ".join(dict.fromkeys(_describe(parts[0])))) + "s"
+    inner = re.sub(r"(integer|number|string)\b", r"\1s", re.sub(r"\ban? ", "", " or ".join(dict.fromkeys(_describe(parts[0])))))
     return f"a list of {inner}" if parts[-1] is Ellipsis else f"a list of {len(parts)} {inner}"
 
 

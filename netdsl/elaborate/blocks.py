@@ -296,7 +296,8 @@ class Evaluator(Statements):
         missing = self.operands is not None and self._missing_inputs(decl, body)
         if missing and at is not None:
             self.error("E0412", f"`{declared.name}` needs another input, `{missing}`", at)
-        if not body.outputs and not body.broken and len(self.session.report.errors) == before:
+        unsaid = not body.outputs and not body.broken and "output" not in self.session.lost
+        if unsaid and len(self.session.report.errors) == before:
             self.error("E0501", f"`{declared.name}` has no output", decl.name.span, help="end it with `output ...`")
         if body.broken or not body.outputs or missing or len(self.session.report.errors) > before:
             return None

@@ -51,6 +51,8 @@ class Context(ABC):
         return self.error(problem.code, problem.message, span, help=problem.help)
 
     def unknown_name(self, name: str, span: Span, candidates: list[str], what: str = "name") -> Any:
+        if name in self.session.lost:
+            return POISON  # a line with a syntax error may have bound it
         helps = (HABITS[name],) if name in HABITS else did_you_mean(name, candidates)
         return self.error("E0201", f"unknown {what} `{name}`", span, helps=helps)
 

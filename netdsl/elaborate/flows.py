@@ -250,7 +250,8 @@ class Flows(Calls):
         self, problem: ShapeProblem, cls: type[Op], bound: Bound, operands: Sequence[TensorValue | Literal], span: Span
     ) -> Any:
         if problem.argument is not None and problem.argument in bound.places:
-            primary, text = bound.places[problem.argument], problem.label
+            primary = bound.places[problem.argument]
+            text = problem.label if problem.operand is None else ""
             also = self._operand_labels(bound, operands, [0] if operands and problem.operand is None else [])
         else:
             primary, text = span, ""

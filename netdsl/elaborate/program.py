@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -184,7 +185,7 @@ class Program:
         runner.operands = [POISON] * len(declared.decl.body)
         runner.expectations = []
         runner.run(declared.decl.body)
-        if not any(True for _ in _outputs(declared.decl.body)):
+        if "output" not in self.session.lost and next(_outputs(declared.decl.body), None) is None:
             self.session.error("E0501", f"`{declared.name}` has no output", declared.decl.name.span, help="end it with `output ...`")
 
     # -- files and declarations
@@ -193,6 +194,8 @@ class Program:
         before = len(self.report.errors)
         file = parse(source, self.report)
         broken = len(self.report.errors) > before
+        if broken:
+            self.session.lost |= _words_of_broken_lines(self.report, source)
         scope = Scope(self._builtins, self.session.usage, root=True)
         module = Module(source, file, scope, broken=broken)
         self._modules[source.path] = module
@@ -311,6 +314,17 @@ class Program:
             self.report.error("E0214", f"`{path}` imports this file, directly or through others", declaration.path.span)
             return None
         return known or self._load(source)
+
+
+def _words_of_broken_lines(report: Report, source: Source) -> set[str]:
+    """The words on the lines where the syntax errors of a file are."""
+    lines = {
+        source.position(label.span.start)[0]
+        for diagnostic in report.errors
+        for label in diagnostic.labels
+        if label.span.source is source
+    }
+    return {word for number in lines for word in re.findall(r"\w+", source.line(number))}
 
 
 def _refused(path: str) -> str | None:

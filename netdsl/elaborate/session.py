@@ -35,6 +35,7 @@ class Session:
     instances: dict[Any, Any] = field(default_factory=dict)  # block, arguments and input types -> Instance
     trail: list[Frame] = field(default_factory=list)  # the blocks being instantiated, outermost first
     found: list[Assumptions] = field(default_factory=list)  # conditions on sizes, of each body being elaborated
+    lost: set[str] = field(default_factory=set)  # words of lines with syntax errors: what they would have bound
     steps: int = 0
 
     def step(self, span: Span) -> None:

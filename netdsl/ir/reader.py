@@ -50,6 +50,10 @@ class Reader:
         ahead = self._tokens[self._next : self._next + len(texts)]
         return [text for _, text, _ in ahead] == list(texts)
 
+    def followed_by(self, text: str) -> bool:
+        """Whether `text` comes after the next token."""
+        return [found for _, found, _ in self._tokens[self._next + 1 : self._next + 2]] == [text]
+
     def take(self) -> str:
         """The next token."""
         text = self._tokens[self._next][1]
@@ -66,16 +70,20 @@ class Reader:
 
     def expect(self, text: str) -> None:
         if not self.accept(text):
-            self.fail(f"expected `{text}`")
+            self.expected(f"`{text}`")
 
     def fail(self, message: str) -> NoReturn:
-        _, found, column = self._tokens[self._next]
-        shown = found if self.kind == "end" else f"`{found}`"
-        raise GraphFormatError(f"{self.place}, column {column + 1}: {message}, found {shown}")
+        column = self._tokens[self._next][2] + 1
+        raise GraphFormatError(f"{self.place}, column {column}: {message}")
+
+    def expected(self, what: str) -> NoReturn:
+        """Refuse the next token, where something else has to stand."""
+        found = self._tokens[self._next][1]
+        self.fail(f"expected {what}, found {found if self.kind == 'end' else f'`{found}`'}")
 
     def end(self) -> None:
         if self.kind != "end":
-            self.fail("expected the end of the line")
+            self.expected("the end of the line")
 
     # Names and numbers
 
@@ -84,22 +92,22 @@ class Reader:
         if self.kind == "string":
             return self.string()
         if self.kind != "name":
-            self.fail(f"expected {what}")
+            self.expected(f"{what}")
         return self.take()
 
     def string(self) -> str:
         if self.kind != "string":
-            self.fail("expected a text in quotes")
+            self.expected("a text in quotes")
         try:
             return json.loads(self._tokens[self._next][1])
         except ValueError:
-            self.fail("expected a text with valid escapes")
+            self.expected("a text with valid escapes")
         finally:
             self.take()
 
     def integer(self) -> int:
         if self.kind != "int" or len(self._tokens[self._next][1]) > MAX_BITS:
-            self.fail("expected a number")
+            self.expected("a number")
         return int(self.take())
 
     def number_of_value(self) -> int:
@@ -136,14 +144,15 @@ class Reader:
         if self.at("-"):
             self._enter()
             self.take()
+            negated = -self._signed()
             self._depth -= 1
-            return -self._signed()
+            return negated
         base = self._single()
         if not self.accept("**"):
             return base
         exponent = self.integer()
         if exponent > MAX_DEGREE or (isinstance(base, int) and base.bit_length() > MAX_BITS):
-            self.fail("expected a smaller power")
+            self.expected("a smaller power")
         return base**exponent
 
     def _single(self) -> Dim:
@@ -152,7 +161,7 @@ class Reader:
         if self.kind == "name":
             return symbol(self.take())
         if not self.at("("):
-            self.fail("expected a size")
+            self.expected("a size")
         self._enter()
         self.take()
         inner = self._sum()
@@ -174,7 +183,7 @@ class Reader:
         dtype = "float32"
         if self.kind == "name":
             if self._tokens[self._next][1] not in DTYPES:
-                self.fail("expected a dtype")
+                self.expected("a dtype")
             dtype = self.take()
         self.expect("[")
         shape: list[Dim] = []
@@ -201,10 +210,9 @@ class Reader:
         for word, constant in (("None", None), ("True", True), ("False", False)):
             if self.accept(word):
                 return constant
-        after = self._tokens[min(self._next + 1, len(self._tokens) - 1)][1]
-        if self.kind == "name" and after == "(":
+        if self.kind == "name" and self.followed_by("("):
             return self._made()
-        if self.kind == "name" and after == "[":
+        if self.kind == "name" and self.followed_by("["):
             return self.type()
         return self.size()
 
@@ -233,7 +241,7 @@ class Reader:
 
     def _infinite(self, text: str) -> float:
         if text not in ("inf", "-inf", "nan"):
-            self.fail('expected `float("inf")`, `float("-inf")` or `float("nan")`')
+            self.expected('`float("inf")`, `float("-inf")` or `float("nan")`')
         return float(text)
 
     def call(self) -> tuple[str, dict[str, Any]]:
@@ -246,9 +254,9 @@ class Reader:
         found: dict[str, Any] = {}
         while not self.accept(")"):
             key = self.name()
-            self.expect("=")
             if key in found:
                 self.fail(f"`{key}` is given twice")
+            self.expect("=")
             found[key] = self.value()
             if not self.at(")"):
                 self.expect(",")

@@ -1,15 +1,15 @@
-"""A graph as readable text, and back. One line an entry; blocks come before what uses them, the graph itself last.
+"""A graph as readable text, and back. One line an entry; blocks come before what uses them, the graph last.
 
-    @ResidualBlock: block ResidualBlock(width = 8)
-      %0 = input x: [N, 8, H, W]
-      %1 = conv1: Conv2d(out_channels = 8, kernel_size = 3, padding = 1)(%0) : [N, 8, H, W]
-      %2 = add()(%0, %1) : [N, 8, H, W]
-      output %2
+@ResidualBlock: block ResidualBlock(width = 8)
+  %0 = input x: [N, 8, H, W]
+  %1 = conv1: Conv2d(out_channels = 8, kernel_size = 3, padding = 1)(%0) : [N, 8, H, W]
+  %2 = add()(%0, %1) : [N, 8, H, W]
+  output %2
 
-    @Net: model Net
-      %0 = input x: [N, 8, 32, 32]
-      %1 = residual: @ResidualBlock(%0) with (N = N, H = 32, W = 32) : [N, 8, 32, 32]  # features
-      output logits: %1
+@Net: model Net
+  %0 = input x: [N, 8, 32, 32]
+  %1 = residual: @ResidualBlock(%0) with (N = N, H = 32, W = 32) : [N, 8, 32, 32] as features
+  output logits: %1
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ from netdsl.ir.decide import Constraint
 from netdsl.ir.dims import Dim
 from netdsl.ir.graph import Buffer, Graph, InitRule, Input, Literal, Node, Operand, Output, Parameter
 from netdsl.ir.reader import Reader
+from netdsl.ir.residues import Relation
 from netdsl.ir.types import Tensor, Type
 from netdsl.ir.values import (
     GraphFormatError,
     Vocabulary,
     quoted,
+    show_arguments,
     show_call,
     show_name,
     show_type,
@@ -33,11 +35,11 @@ from netdsl.ir.values import (
 )
 from netdsl.ir.verify import bodies, verify
 
-RELATIONS = ("==", "!=", "<=", ">=", "<", ">")
+RELATIONS: tuple[Relation, ...] = ("==", "!=", "<=", ">=", "<", ">")
 
 
 def print_graph(graph: Graph) -> str:
-    """The text of `graph` and the blocks in it. Spans are not in it; names of values are comments.
+    """The text of `graph` and the blocks in it. Spans are not in it.
 
     >>> from netdsl.ir.types import Tensor
     >>> body = Graph("block", "Same", (Input("x", Tensor((4, 2))),), (), (Output(0),))
@@ -47,7 +49,7 @@ def print_graph(graph: Graph) -> str:
       output %0
     """
     printer = _Printer()
-    return "\n".join(printer.body(body) for body in bodies(graph) if printer.is_new(body))
+    return "\n".join(filter(None, map(printer.add, bodies(graph))))
 
 
 class _Printer:
@@ -55,35 +57,29 @@ class _Printer:
 
     def __init__(self) -> None:
         self.references: dict[int, str] = {}  # by identity of the graph
-        self._texts: dict[str, str] = {}
+        self._by_text: dict[str, str] = {}
         self._taken: set[str] = set()
 
-    def is_new(self, graph: Graph) -> bool:
-        """Give `graph` a reference; whether it is not that of an earlier one."""
+    def add(self, graph: Graph) -> str:
+        """The text of one body, whose blocks were added before; none where it is that of an earlier one."""
         text = self._entries(graph)
-        known = self._texts.get(text)
-        if known is None:
-            known = self._free(graph.name)
-            self._texts[text] = known
-        self.references[id(graph)] = known
-        return known not in self._taken
-
-    def body(self, graph: Graph) -> str:
-        reference = self.references[id(graph)]
-        self._taken.add(reference)
-        return f"@{show_name(reference)}: {self._entries(graph)}"
+        known = self._by_text.get(text)
+        reference = self._by_text[text] = known or self._free(graph.name)
+        self.references[id(graph)] = reference
+        return "" if known else f"@{show_name(reference)}: {text}"
 
     def _free(self, name: str) -> str:
         reference, count = name, 1
         while reference in self._taken:
             count += 1
             reference = f"{name}_{count}"
+        self._taken.add(reference)
         return reference
 
     def _entries(self, graph: Graph) -> str:
         title = f"{graph.kind} {show_name(graph.name)}"
         if graph.arguments:
-            title += f"({', '.join(f'{show_name(k)} = {show_value(v)}' for k, v in graph.arguments)})"
+            title += f"({show_arguments(graph.arguments)})"
         return "".join(f"{line}\n" for line in (title, *(f"  {line}" for line in self._lines(graph))))
 
     def _lines(self, graph: Graph) -> Iterator[str]:
@@ -112,7 +108,7 @@ class _Printer:
         operands = ", ".join(map(_operand, node.operands))
         sizes = ", ".join(f"{show_name(name)} = {dim}" for name, dim in node.sizes)
         types = ", ".join(map(show_type, node.types))
-        names = f"  # {', '.join(node.names)}" if any(node.names) else ""
+        names = f" as {', '.join(map(show_name, node.names))}" if any(node.names) else ""
         return f"{results} = {label}{call}({operands}){f' with ({sizes})' if sizes else ''} : {types}{names}"
 
 
@@ -141,7 +137,7 @@ def read_graph(text: str, vocabulary: Vocabulary) -> Graph:
             continue
         if not reader.at("@"):
             if body is None:
-                reader.fail("expected `@name:`")
+                reader.expected("`@name:`")
             body.read(reader)
             continue
         if body is not None:
@@ -207,7 +203,7 @@ class _Body:
         elif reader.accept("doc"):
             self.doc = reader.string()
         else:
-            reader.fail("expected a value, `output`, `init`, `constraint` or `doc`")
+            reader.expected("a value, `output`, `init`, `constraint` or `doc`")
         reader.end()
 
     def _value(self, reader: Reader) -> None:
@@ -215,7 +211,7 @@ class _Body:
         while reader.accept(","):
             results.append(reader.number_of_value())
         reader.expect("=")
-        declares = not (reader.at(reader.ahead(), ":") or reader.at(reader.ahead(), "("))
+        declares = not (reader.followed_by(":") or reader.followed_by("("))
         if declares and reader.accept("input"):
             self._input(reader, results)
         elif declares and reader.accept("param"):
@@ -250,7 +246,7 @@ class _Body:
     def _tensor(self, reader: Reader) -> tuple[str, Tensor]:
         name, type = self._typed(reader)
         if not isinstance(type, Tensor):
-            reader.fail("expected a shape before")
+            reader.expected("a shape before")
         reader.expect("=")
         return name, type
 
@@ -263,7 +259,7 @@ class _Body:
 
     def _node(self, reader: Reader, results: list[int]) -> None:
         label: str | None = None
-        if reader.at(reader.ahead(), ":"):
+        if reader.followed_by(":"):
             label = reader.name("a label")
             reader.expect(":")
         op: Any
@@ -277,7 +273,14 @@ class _Body:
         types = [reader.type()]
         while reader.accept(","):
             types.append(reader.type())
-        self.nodes.append(Node(op, operands, tuple(results), tuple(types), label, sizes))
+        names = self._names(reader) if reader.accept("as") else ()
+        self.nodes.append(Node(op, operands, tuple(results), tuple(types), label, sizes, names))
+
+    def _names(self, reader: Reader) -> tuple[str, ...]:
+        names = [reader.name()]
+        while reader.accept(","):
+            names.append(reader.name())
+        return tuple(names)
 
     def _operands(self, reader: Reader) -> tuple[Operand, ...]:
         reader.expect("(")
@@ -322,7 +325,7 @@ class _Body:
 
     def _constraint(self, reader: Reader) -> None:
         left = reader.size()
-        relation = next((relation for relation in RELATIONS if reader.accept(relation)), None)
+        relation: Relation | None = next((sign for sign in RELATIONS if reader.accept(sign)), None)
         if relation is None:
-            reader.fail("expected a relation")
+            reader.expected("a relation")
         self.constraints.append(Constraint(left, relation, reader.size()))

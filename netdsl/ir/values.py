@@ -1,4 +1,4 @@
-"""Static values in the text and the JSON of a graph: numbers, words, lists, sizes, types, and values of operations.
+"""Static values in the text and the JSON of a graph: numbers, words, lists, sizes, types, and more.
 
 What belongs to operations (a stride among indices, an initialiser) is known here by name and fields only; a
 `Vocabulary`, handed in by whoever knows the operations, makes it again.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, TypeAlias
 
@@ -106,7 +106,12 @@ def show_value(value: Any) -> str:
 
 def show_call(name: str, arguments: Mapping[str, Any]) -> str:
     """`Conv2d(out_channels = 8, kernel_size = 3)`."""
-    return f"{show_name(name)}({', '.join(f'{k} = {show_value(v)}' for k, v in arguments.items())})"
+    return f"{show_name(name)}({show_arguments(arguments.items())})"
+
+
+def show_arguments(arguments: Iterable[tuple[str, Any]]) -> str:
+    """`out_channels = 8, kernel_size = 3`."""
+    return ", ".join(f"{show_name(name)} = {show_value(value)}" for name, value in arguments)
 
 
 def show_type(type: Type, *, short: bool = True) -> str:

@@ -1,4 +1,4 @@
-"""The laws that every graph obeys. A pass that breaks one has a fault, and so has a file that a graph is read from."""
+"""The laws that every graph obeys. A pass that breaks one has a fault, and so has such a file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeAlias
 from netdsl.ir.decide import same
 from netdsl.ir.dims import Dim, DimTooLarge, substitute
 from netdsl.ir.graph import Graph, Literal, Node
-from netdsl.ir.types import UNKNOWN, Tensor, Type, Unknown
+from netdsl.ir.types import UNKNOWN, Tensor, Type
 
 KINDS = ("model", "block", "sequential", "buffer")
 
@@ -27,7 +27,7 @@ def verify(graph: Graph) -> list[str]:
 
 
 def bodies(graph: Graph) -> Iterator[Graph]:
-    """Every distinct graph in this one, those that make buffers too, callees before callers, this one last."""
+    """Every distinct graph in this one, also those of buffers: callees before callers, this one last."""
     seen: set[int] = {id(graph)}
     pending: list[tuple[Graph, Iterator[Graph]]] = [(graph, _inside(graph))]
     while pending:
@@ -142,12 +142,14 @@ def _is_same_layer(known: Node, node: Node) -> bool:
 
 def _has_state(node: Node, types: Types) -> bool:
     """Whether an operation has tensors of its own; not asked where an operand has no type."""
-    if isinstance(node.op, Graph) or not node.op.is_layer:
+    operands = [types.get(o, UNKNOWN) for o in node.operands if not isinstance(o, Literal)]
+    tensors = [type for type in operands if isinstance(type, Tensor)]
+    if isinstance(node.op, Graph) or not node.op.is_layer or len(tensors) < len(node.operands):
         return False
-    operands = [None if isinstance(o, Literal) else types.get(o, UNKNOWN) for o in node.operands]
-    if any(isinstance(type, Unknown) for type in operands):
+    try:
+        return bool(node.op.state(*tensors))
+    except Exception:  # operands that the operation does not take: which, only `ops` knows
         return False
-    return bool(node.op.state(*operands))  # type: ignore[arg-type]
 
 
 # Nodes
@@ -207,7 +209,7 @@ def _buffers(graph: Graph, known: dict[int, Types]) -> Iterator[str]:
     for buffer in graph.buffers:
         make = buffer.make
         if make.inputs or len(make.outputs) != 1:
-            yield f"buffer `{buffer.name}` is made by {len(make.inputs)} inputs and {len(make.outputs)} outputs"
+            yield f"buffer `{buffer.name}` has {len(make.inputs)} inputs and {len(make.outputs)} outputs"
             continue
         found = known[id(make)].get(make.outputs[0].value, UNKNOWN)
         if not _fits(found, buffer.type, {}):

@@ -18,7 +18,7 @@ def to_networkx(graph: Graph) -> Any:
     """
     import networkx
 
-    view: Any = networkx.MultiDiGraph(name=graph.name)
+    view: Any = networkx.MultiDiGraph(name=graph.name)  # pyright: ignore[reportUnknownVariableType]
     made: dict[int, tuple[str, Any]] = {}
     for number, entry in enumerate(graph.inputs):
         made[number] = ("input", entry.name)

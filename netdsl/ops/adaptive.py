@@ -13,7 +13,7 @@ from netdsl.ir.dims import Dim, product
 from netdsl.ir.types import Tensor
 from netdsl.ops.base import Case, ShapeProblem, Size, op
 from netdsl.ops.cases import pick
-from netdsl.ops.onnx_parts import reshaped, tensor_of
+from netdsl.ops.onnx_parts import reshaped, tensor_of, transposed, unsqueezed
 from netdsl.ops.pool import Pool
 from netdsl.ops.target import OnnxTarget, OnnxValue
 
@@ -30,7 +30,7 @@ def adaptive_windows(size: Dim, count: int) -> list[Window]:
 
 
 def pool_adaptively(
-    g: OnnxTarget, x: OnnxValue, type: Tensor, targets: Sequence[int | None], kind: str
+    g: OnnxTarget, x: OnnxValue, type: Tensor, targets: Sequence[Dim | None], kind: str
 ) -> OnnxValue:
     """`x` pooled to `targets` along its last axes; None keeps an axis. `kind` is "Average" or "Max"."""
     sizes = type.shape[type.rank - len(targets) :]
@@ -39,9 +39,11 @@ def pool_adaptively(
         return g.op(f"Global{kind}Pool", x)
     if kernel := even_kernel(pairs):
         return g.op(f"{kind}Pool", x, kernel_shape=kernel, strides=kernel)
-    for place, (size, target) in enumerate(pairs):
+    for place, (size, target) in enumerate(pairs, type.rank - len(targets)):
         if isinstance(target, int) and target != size:
-            x = _pool_axis(g, x, type.rank - len(targets) + place, adaptive_windows(size, target), kind)
+            x = _pool_axis(g, x, place, adaptive_windows(size, target), kind)
+        elif target != size:
+            x = _average_axis(g, x, type, place, size, target)
     return x
 
 
@@ -65,6 +67,24 @@ def _pool_axis(g: OnnxTarget, x: OnnxValue, axis: int, windows: Sequence[Window]
         return g.op(reduce, x, along, keepdims=1)
     cut = [g.op("Slice", x, g.sizes([start]), g.sizes([stop]), along) for start, stop in windows]
     return g.op("Concat", *(g.op(reduce, part, along, keepdims=1) for part in cut), axis=axis)
+
+
+def _average_axis(g: OnnxTarget, x: OnnxValue, type: Tensor, axis: int, size: Dim, target: Dim) -> OnnxValue:
+    """The means of windows whose number is known only at run time: a product with a matrix of weights."""
+    zero, one = (g.constant(number, "int64") for number in (0, 1))
+    length, windows = g.size(size), g.size(target)
+    number = g.op("Range", zero, windows, one)
+    starts = g.op("Div", g.op("Mul", number, length), windows)
+    beyond = g.op("Add", g.op("Mul", g.op("Add", number, one), length), g.op("Sub", windows, one))
+    place = unsqueezed(g, g.op("Range", zero, length, one), 1)
+    inside = g.op(
+        "And", g.op("GreaterOrEqual", place, starts), g.op("Less", place, g.op("Div", beyond, windows))
+    )
+    counted = g.op("Cast", inside, to=type.dtype)
+    weights = g.op("Div", counted, g.op("ReduceSum", counted, g.constant([0], "int64"), keepdims=1))
+    order = [place for place in range(type.rank) if place != axis] + [axis]
+    means = g.op("MatMul", transposed(g, x, order), weights)
+    return transposed(g, means, [order.index(place) for place in range(type.rank)])
 
 
 class _Adaptive(Pool):

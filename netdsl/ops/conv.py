@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -57,9 +58,9 @@ class _AnyConv(Spatial):
         weight = State((*self.filters(self.channels(x)), *self.per_axis(self.kernel_size)))
         return {"weight": weight, "bias": State((self.out_channels,))} if self.bias else {"weight": weight}
 
+    @abstractmethod
     def filters(self, channels: int) -> tuple[int, int]:
         """The first two axes of the weight."""
-        raise TypeError(f"{self.kind} has no weight for {channels} channels")
 
     def written(self, g: OnnxTarget, kind: str, x: OnnxValue, pads: Sequence[int], **more: Any) -> OnnxValue:
         """The ONNX operation, which has the same layout of weights."""

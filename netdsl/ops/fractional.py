@@ -59,7 +59,7 @@ class _FractionalMaxPool(Pool):
             self.present(x, size, target)
             message = f"`{self.kind}` has no room for {target} windows of {kernel} in {size}"
             problem = ShapeProblem("E0404", message, operand=0, label=f"this is {x}")
-            at_least(size - target - kernel + 1, 1 if self.axes == 3 else 0, problem)  # torch's own difference
+            at_least(size - target - kernel + 1, 1 if self.axes == 3 else 0, problem)  # as torch
         return found
 
     def onnx(self, g: OnnxTarget, x: OnnxValue) -> Any:

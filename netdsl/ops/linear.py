@@ -50,7 +50,7 @@ class Linear(Layer):
 
     def onnx(self, g: OnnxTarget, x: OnnxValue) -> OnnxValue:
         if tensor_of(x).rank == 2:
-            return g.op("Gemm", x, g.state("weight"), g.state("bias") if self.bias else None, transB=1)
+            return g.op("Gemm", x, g.state("weight"), *([g.state("bias")] if self.bias else []), transB=1)
         product = g.op("MatMul", x, g.derived("weight", "transpose"))
         return g.op("Add", product, g.state("bias")) if self.bias else product
 

@@ -11,7 +11,7 @@ from netdsl.ops.axes import axis
 from netdsl.ops.base import Case, Function, ShapeProblem, Size, op
 from netdsl.ops.cases import any_axis, pick, shape, tensor
 from netdsl.ops.create import named_dtype
-from netdsl.ops.onnx_parts import cast, expanded, tensor_of
+from netdsl.ops.onnx_parts import cast, tensor_of
 from netdsl.ops.promotion import Dtype, category, mismatch_note, need_float
 from netdsl.ops.reduce import vector_norm
 from netdsl.ops.target import Arg, OnnxTarget, OnnxValue, call
@@ -228,9 +228,9 @@ class LayerNormFunction(_LastAxes):
     ) -> OnnxValue:
         x = tensor_of(input)
         first = x.rank - len(self.normalized_shape)
-        scale = weight if isinstance(weight, OnnxValue) else expanded(g, g.constant(1, x.dtype), self.normalized_shape)
-        shift = bias if isinstance(bias, OnnxValue) else None
-        return g.op("LayerNormalization", input, scale, shift, axis=first, epsilon=self.eps)
+        scale = weight if isinstance(weight, OnnxValue) else g.constant(ones(self.normalized_shape), x.dtype)
+        shift = [bias] if isinstance(bias, OnnxValue) else []  # onnxruntime crashes on a last input that is empty
+        return g.op("LayerNormalization", input, scale, *shift, axis=first, epsilon=self.eps)
 
 
 @op
@@ -266,3 +266,8 @@ class RMSNormFunction(_LastAxes):
 def is_given(operand: Any) -> bool:
     """Whether an optional operand is there; one that is left out before another one is a literal `None`."""
     return isinstance(operand, Tensor)
+
+
+def ones(sizes: tuple[int, ...]) -> Any:
+    """Nested lists of ones."""
+    return [ones(sizes[1:])] * sizes[0] if sizes else 1

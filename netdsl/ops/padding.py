@@ -59,7 +59,8 @@ def _grown(
         return x
     none = [0] * (rank - len(pads))
     amounts = [*none, *(before for before, _ in pads), *none, *(after for _, after in pads)]
-    return g.op("Pad", x, g.constant(amounts, "int64"), fill, mode=_ONNX_MODES[mode])
+    inputs = [x, g.constant(amounts, "int64"), *([] if fill is None else [fill])]
+    return g.op("Pad", *inputs, mode=_ONNX_MODES[mode])
 
 
 def _cropped(g: OnnxTarget, x: OnnxValue, rank: int, pads: Pads) -> OnnxValue:

@@ -245,7 +245,7 @@ class PadFunction(Function):
         none: list[Dim] = [0] * (x.rank - len(pads))
         amounts = [*none, *(before for before, _ in added), *none, *(after for _, after in added)]
         onnx_mode = {"replicate": "edge", "circular": "wrap"}.get(self.mode, self.mode)
-        value = g.op("Pad", value, g.sizes(amounts), fill, mode=onnx_mode)
+        value = g.op("Pad", value, g.sizes(amounts), *([] if fill is None else [fill]), mode=onnx_mode)
         return value if self.mode == "circular" else pad(g, value, x.rank, removed, self.mode)  # type: ignore[arg-type]
 
     @classmethod

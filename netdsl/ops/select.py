@@ -146,8 +146,10 @@ class Clamp(Function):
     def onnx(self, g: OnnxTarget, input: OnnxValue) -> OnnxValue:
         dtype = promote(tensor_of(input), *self._bounds())
         computed = width(dtype)
-        low, high = (None if b is None else cast(g, Scalar(b), computed) for b in (self.min, self.max))
-        return finish(g, g.op("Clip", cast(g, input, computed), low, high), computed, dtype)
+        bounds = [None if b is None else cast(g, Scalar(b), computed) for b in (self.min, self.max)]
+        if bounds[1] is None:
+            bounds.pop()
+        return finish(g, g.op("Clip", cast(g, input, computed), *bounds), computed, dtype)
 
     @classmethod
     def sample(cls, random: Random) -> Case:

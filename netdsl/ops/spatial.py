@@ -5,7 +5,7 @@ That is which axes those are, one argument for each of them, and sizes that must
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias, cast
 
 from pydantic import ValidationInfo, field_validator
 
@@ -42,8 +42,7 @@ class Spatial(Layer):
 
     def per_axis(self, value: Any) -> tuple[Any, ...]:
         """An argument as one value for each axis."""
-        each: tuple[Any, ...] = value if isinstance(value, tuple) else (value,) * self.axes
-        return each
+        return cast("tuple[Any, ...]", value) if isinstance(value, tuple) else (value,) * self.axes
 
     def spatial(self, x: Tensor) -> tuple[Dim, ...]:
         """The sizes that the layer works along. A batch axis is needed, which torch would let go missing."""
@@ -60,8 +59,9 @@ class Spatial(Layer):
     def _other_rank(self, x: Tensor) -> str | None:
         if x.rank == self.axes + 1:
             return "the first axis must be the batch: `unsqueeze(0)` adds one"
-        other = self.kind[:-2] + f"{x.rank - 2}d"
-        return f"there is `{other}` for {layout(x.rank - 2)}" if x.rank in (3, 4, 5) else None
+        if x.rank not in (3, 4, 5) or not self.kind.endswith(f"{self.axes}d"):
+            return None
+        return f"there is `{self.kind[:-2]}{x.rank - 2}d` for {layout(x.rank - 2)}"
 
     def present(self, x: Tensor, before: Dim, after: Dim, argument: str = "kernel_size") -> Dim:
         """`after`, the size that `before` becomes, which must not get below 1."""

@@ -36,8 +36,8 @@ class _Triangle(Function):
     def onnx(self, g: OnnxTarget, input: OnnxValue) -> OnnxValue:
         x = tensor_of(input)
         computed = x.dtype if x.is_float else "int64"
-        place = None if self.diagonal == 0 else g.size(self.diagonal)
-        return finish(g, g.op("Trilu", cast(g, input, computed), place, upper=self.upper), computed, x.dtype)
+        place = [] if self.diagonal == 0 else [g.size(self.diagonal)]
+        return finish(g, g.op("Trilu", cast(g, input, computed), *place, upper=self.upper), computed, x.dtype)
 
     @classmethod
     def sample(cls, random: Random) -> Case:

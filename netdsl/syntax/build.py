@@ -1,8 +1,8 @@
-"""The nodes of the tree: one method for each rule or alias of `net.lark`, given the span and the rule's parts."""
+"""The nodes of the tree: one method for each rule or alias of `net.lark`, given its span and its parts."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 from netdsl.diagnostics.model import Report
 from netdsl.source import Source, Span
@@ -10,6 +10,10 @@ from netdsl.syntax import tree
 from netdsl.syntax.literals import Interpolate, number_value, string_node
 from netdsl.syntax.tokens import Token
 
+Names: TypeAlias = tuple[tree.Name, ...]
+Parameters: TypeAlias = tuple[tree.Parameter, ...]
+Body: TypeAlias = tuple[tree.Statement, ...]
+Items: TypeAlias = tuple[tree.Item, ...]
 _CONSTANTS: dict[str, object] = {"TRUE": True, "FALSE": False, "NONE": None, "ELLIPSIS": Ellipsis}
 
 
@@ -63,31 +67,32 @@ class Builder:
 
     # ------------------------------------------------------------------------------------------- declarations
 
-    def file(self, span: Span, *declarations: tree.Declaration) -> tuple[tree.Declaration, ...]:
+    def file(self, _: Span, *declarations: tree.Declaration) -> tuple[tree.Declaration, ...]:
         """Those with a header of their own; one that stands in for a broken header has no name."""
         return tuple([one for one in declarations if isinstance(one, tree.Import) or one.span.text])
 
-    def interpolation(self, span: Span, value: tree.Expr) -> tree.Expr:
+    def interpolation(self, _: Span, value: tree.Expr) -> tree.Expr:
         return value
 
-    def import_(self, span: Span, names: tuple[tree.Name, ...], path: Token) -> tree.Import:
-        return tree.Import(names, self.plain_string(path, "the path of an import"), self.doc_above(span.start), span)
+    def import_(self, span: Span, names: Names, path: Token) -> tree.Import:
+        string = self.plain_string(path, "the path of an import")
+        return tree.Import(names, string, self.doc_above(span.start), span)
 
     def const(self, span: Span, name: Token, value: tree.Expr) -> tree.Const:
         return tree.Const(self.name_of(name), value, self.doc_above(span.start), span)
 
     def short_fn(
-        self, span: Span, name: Token, parameters: tuple[tree.Parameter, ...], value: tree.Expr
+        self, span: Span, name: Token, parameters: Parameters, value: tree.Expr
     ) -> tree.Fn:
         return tree.Fn(self.name_of(name), parameters, value, (), self.doc_above(span.start), span)
 
     def fn(
-        self, span: Span, name: Token, parameters: tuple[tree.Parameter, ...], body: tuple[tree.Statement, ...]
+        self, span: Span, name: Token, parameters: Parameters, body: Body
     ) -> tree.Fn:
         return tree.Fn(self.name_of(name), parameters, None, body, self.doc_above(span.start), span)
 
     def variant(
-        self, span: Span, kind: Token, name: Token, parameters: tuple[tree.Parameter, ...] | None, value: tree.Expr
+        self, span: Span, kind: Token, name: Token, parameters: Parameters | None, value: tree.Expr
     ) -> tree.GraphDecl:
         doc = self.doc_above(span.start)
         return tree.GraphDecl(kind.text, self.name_of(name), parameters or (), value, (), doc, span)
@@ -97,8 +102,8 @@ class Builder:
         span: Span,
         kind: Token,
         name: Token,
-        parameters: tuple[tree.Parameter, ...] | None,
-        body: tuple[tree.Statement, ...],
+        parameters: Parameters | None,
+        body: Body,
     ) -> tree.GraphDecl:
         doc = self.doc_above(span.start)
         return tree.GraphDecl(kind.text, self.name_of(name), parameters or (), None, body, doc, span)
@@ -110,14 +115,14 @@ class Builder:
         self,
         span: Span,
         name: Token,
-        parameters: tuple[tree.Parameter, ...] | None,
+        parameters: Parameters | None,
         target: Token,
         *body: tree.Statement,
     ) -> tree.Extern:
         path = self.plain_string(target, "the target of an `extern`")
         return tree.Extern(self.name_of(name), parameters or (), path, body, self.doc_above(span.start), span)
 
-    def parameters(self, span: Span, *parameters: tree.Parameter) -> tuple[tree.Parameter, ...]:
+    def parameters(self, _: Span, *parameters: tree.Parameter) -> Parameters:
         return parameters
 
     def parameter(
@@ -134,7 +139,7 @@ class Builder:
 
     # --------------------------------------------------------------------------------------------- statements
 
-    def body(self, span: Span, *statements: tree.Statement) -> tuple[tree.Statement, ...]:
+    def body(self, _: Span, *statements: tree.Statement) -> Body:
         return statements
 
     def input_(self, span: Span, name: Token, shape: tree.Shape | None) -> tree.Input:
@@ -148,7 +153,7 @@ class Builder:
     ) -> tree.Output:
         return tree.Output(self.name_of(name), shape, value, self.optional_name(when), span)
 
-    def bind(self, span: Span, targets: tuple[tree.Name, ...], value: tree.Expr) -> tree.Bind:
+    def bind(self, span: Span, targets: Names, value: tree.Expr) -> tree.Bind:
         return tree.Bind(targets, None, value, span)
 
     def checked_bind(self, span: Span, name: Token, shape: tree.Shape, value: tree.Expr) -> tree.Bind:
@@ -162,10 +167,10 @@ class Builder:
     ) -> tree.Buffer:
         return tree.Buffer(self.name_of(name), shape, value, self.optional_name(when), span)
 
-    def init(self, span: Span, pattern: tuple[tree.Name, ...], value: tree.Expr) -> tree.Init:
+    def init(self, span: Span, pattern: Names, value: tree.Expr) -> tree.Init:
         return tree.Init(pattern, value, span)
 
-    def pattern(self, span: Span, *parts: Token) -> tuple[tree.Name, ...]:
+    def pattern(self, _: Span, *parts: Token) -> Names:
         """Parts between dots. Digits with a dot among them, as in `layers.0.1`, arrive as one number."""
         names: list[tree.Name] = []
         for token in parts:
@@ -189,11 +194,11 @@ class Builder:
         return tree.If(tuple(zip(pairs[::2], pairs[1::2], strict=True)), otherwise, span)
 
     def for_(
-        self, span: Span, names: tuple[tree.Name, ...], iterable: tree.Expr, body: tuple[tree.Statement, ...]
+        self, span: Span, names: Names, iterable: tree.Expr, body: Body
     ) -> tree.For:
         return tree.For(names, iterable, body, span)
 
-    def names(self, span: Span, *names: Token) -> tuple[tree.Name, ...]:
+    def names(self, _: Span, *names: Token) -> Names:
         return tuple([self.name_of(name) for name in names])
 
     def shape(self, span: Span, dtype: Token | None, *dims: tree.Expr) -> tree.Shape:
@@ -219,7 +224,7 @@ class Builder:
     def unary(self, span: Span, op: Token, operand: tree.Expr) -> tree.Unary:
         return tree.Unary(op.text, operand, span)
 
-    def comparator(self, span: Span, *words: Token) -> str:
+    def comparator(self, _: Span, *words: Token) -> str:
         return " ".join([word.text for word in words])
 
     def comparison(self, span: Span, first: tree.Expr, *rest: Any) -> tree.Compare:
@@ -248,7 +253,7 @@ class Builder:
     def number(self, span: Span, token: Token) -> tree.Number:
         return tree.Number(number_value(token.text, span, self.report), token.text, span)
 
-    def string(self, span: Span, token: Token) -> tree.String:
+    def string(self, _: Span, token: Token) -> tree.String:
         return self.string_of(token)
 
     def constant(self, span: Span, token: Token) -> tree.Constant:
@@ -265,7 +270,7 @@ class Builder:
         return tree.Splice(value, span)
 
     def for_item(
-        self, span: Span, names: tuple[tree.Name, ...], iterable: tree.Expr, items: tuple[tree.Item, ...]
+        self, span: Span, names: Names, iterable: tree.Expr, items: Items
     ) -> tree.ForItem:
         return tree.ForItem(names, iterable, items, span)
 
@@ -273,5 +278,5 @@ class Builder:
         *pairs, otherwise = parts
         return tree.IfItem(tuple(zip(pairs[::2], pairs[1::2], strict=True)), otherwise, span)
 
-    def items(self, span: Span, *items: tree.Item) -> tuple[tree.Item, ...]:
+    def items(self, _: Span, *items: tree.Item) -> Items:
         return items

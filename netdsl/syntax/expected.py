@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from netdsl.syntax.tables import tables
-from netdsl.syntax.tokens import END, NEWLINE, Token
+from netdsl.syntax.tokens import COMPARISONS, END, LOGIC, NEWLINE, OPERATORS, Token
 
 _LONGEST = 40
 
-_OPERATORS = frozenset("PLUS MINUS STAR SLASH FLOOR PERCENT AT POWER LT GT LE GE EQ NE IN AND OR NOT IF".split())
-_AFTER_VALUE = _OPERATORS | {"LPAR", "LSQB", "DOT", "ARROW"}
-_VALUES = frozenset("NAME NUMBER STRING TRUE FALSE NONE ELLIPSIS LPAR LSQB MINUS NOT".split())
+_AFTER_VALUE = OPERATORS | COMPARISONS | LOGIC | {"IF", "LPAR", "LSQB", "DOT", "ARROW"}
+_CONSTANTS = frozenset({"TRUE", "FALSE", "NONE", "ELLIPSIS"})
+_VALUES = _CONSTANTS | {"NAME", "NUMBER", "STRING", "LPAR", "LSQB", "MINUS", "NOT"}
 _SYMBOLS = {
     "LPAR": "`(`",
     "RPAR": "`)`",

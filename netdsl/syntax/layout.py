@@ -1,4 +1,4 @@
-"""Text with choices of where lines end, and the choosing: a small pretty printer after Wadler, without recursion."""
+"""Text with choices of where lines end, and the choosing: a pretty printer after Wadler, without recursion."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Cat:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Breaks that are taken together: where the group does not fit on one line, or where one of them is forced."""
+    """Breaks that are taken together: where the group does not fit on one line, or one of them is forced."""
 
     content: Document
     is_forced: bool
@@ -175,8 +175,9 @@ def _set(page: _Page, job: _Job, width: int) -> None:
         case Cat():
             page.jobs += [_Job(part, job.indent, job.is_flat) for part in reversed(document.parts)]
         case Group():
-            flat = job.is_flat or (not document.is_forced and _fits(page, _Job(document.content, 0, True), width))
-            page.jobs.append(_Job(document.content, job.indent, flat))
+            content = document.content
+            fits = not document.is_forced and _fits(page, _Job(content, 0, True), width)
+            page.jobs.append(_Job(content, job.indent, job.is_flat or fits))
         case Hang():
             page.jobs.append(_Job(document.content, page.start, job.is_flat))
         case Nest():
@@ -228,7 +229,8 @@ def _fits(page: _Page, job: _Job, width: int) -> bool:
             case Cat():
                 pending += [job._replace(document=part) for part in reversed(document.parts)]
             case Group():
-                pending.append(job._replace(document=document.content, is_flat=job.is_flat or not document.is_forced))
+                is_flat = job.is_flat or not document.is_forced
+                pending.append(job._replace(document=document.content, is_flat=is_flat))
             case Hang() | Nest() | Align():
                 pending.append(job._replace(document=document.content))
             case Break():

@@ -1,4 +1,4 @@
-"""The values of literals: numbers within the language's limits, strings with their escapes and interpolations."""
+"""The values of literals: numbers within the language's limits, strings with escapes and interpolations."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _escape(piece: str, span: Span, report: Report) -> str:
         f"`{piece}` is no escape",
         span,
         'the escapes are `\\n`, `\\t`, `\\"`, `\\\\` and `\\{`',
-        helps=("a literal backslash is `\\\\`",) if piece[1] != "}" else ("a closing brace needs no backslash",),
+        helps=("a literal backslash is `\\\\`" if piece[1] != "}" else "a closing brace needs no backslash",),
     )
     return piece
 

@@ -1,7 +1,7 @@
-"""Runs the tables over tokens: which newlines and keywords count, the building of nodes, and going on after a mistake.
+"""Runs the tables over tokens: which newlines and keywords count, when nodes are made, and how to go on after a mistake.
 
-Lark's own driver would serve, but for three things: its start-up (40 ms to import), recovery that neither parses twice
-nor loses the statements before a mistake, and single-symbol reductions, which this one makes in one step.
+Lark's own driver would serve, but for three things: its start-up (40 ms to import), recovery that neither parses
+twice nor loses the statements before a mistake, and single-symbol reductions, which this one makes in one step.
 """
 
 from __future__ import annotations
@@ -16,7 +16,18 @@ from netdsl.syntax.problems import slip, too_deep, unexpected
 from netdsl.syntax.recovery import resume
 from netdsl.syntax.scene import Scene, scene_of
 from netdsl.syntax.tables import Rule, tables
-from netdsl.syntax.tokens import END, NEWLINE, SLIPS, Token, scan
+from netdsl.syntax.tokens import (
+    CLOSERS,
+    COMPARISONS,
+    END,
+    LOGIC,
+    NEWLINE,
+    OPERATORS,
+    PARTNERS,
+    SLIPS,
+    Token,
+    scan,
+)
 from netdsl.syntax.tree import Declaration, Expr
 
 MAX_NESTING = 256
@@ -24,22 +35,9 @@ MAX_PROBLEMS = 50
 _NESTING_IN_STRING = 32
 _RESERVED = frozenset({"IF", "ELSE", "FOR", "IN", "AND", "OR", "NOT", "TRUE", "FALSE", "NONE"})
 # After these a line goes on; after the last three there is nothing to end.
-_CONTINUED = frozenset(
-    "PLUS MINUS STAR SLASH FLOOR PERCENT AT POWER LT GT LE GE EQ NE AND OR NOT IN COMMA ARROW".split()
-) | {NEWLINE, "LBRACE", ""}
+_CONTINUED = OPERATORS | COMPARISONS | LOGIC | {"COMMA", "ARROW"} | {NEWLINE, "LBRACE", ""}
 _NAMED = frozenset({"EQUAL", "COMMA", "COLON"})
 _MEANT = {"&&": "AND", "||": "OR", "→": "ARROW", "|>": "ARROW", "×": "STAR", "−": "MINUS"}
-_OPENERS = {"LPAR": "RPAR", "LSQB": "RSQB", "LBRACE": "RBRACE"}
-_CLOSERS = frozenset(_OPENERS.values())
-
-
-class Part(NamedTuple):
-    """What one grammar symbol became, the text it covers and how deep it nests."""
-
-    value: Any
-    start: int
-    end: int
-    height: int
 
 
 class Bracket(NamedTuple):
@@ -59,8 +57,12 @@ class Machine:
         self.tokens = tokens
         self.tables = tables()
         first, self.last_state = self.tables.starts[start]
+        # The stacks. Each symbol has a state, what it became, the text it covers and how deep it nests.
         self.states = [first]
-        self.parts: list[Part] = []
+        self.values: list[Any] = []
+        self.starts: list[int] = []
+        self.ends: list[int] = []
+        self.heights: list[int] = []
         self.brackets: list[Bracket] = []
         self.index = 0
         self.previous = ""  # the kind of the last token that counted
@@ -71,46 +73,65 @@ class Machine:
 
     def run(self) -> Any:
         """The value of the start rule, or None where there is no going on."""
-        actions, gotos, rules = self.tables.actions, self.tables.gotos, self.tables.rules
-        states, parts = self.states, self.parts
+        actions, rules, climbs = self.tables.actions, self.tables.rules, self.tables.climbs
+        states = self.states
         token: Token | None = self.next_token()
         while token is not None:
             action = actions[states[-1]].get(token.kind, 0)
             if action > 0:
-                states.append(action - 1)
-                parts.append(Part(token, token.start, token.end, 0))
-                self.note_shift(token)
+                self.shift(token, action - 1)
                 token = self.next_token()
             elif action == 0:
                 token = self.recover()
             elif (rule := rules[-action - 1]).is_unit:
-                states[-1] = gotos[states[-2]][rule.origin]
+                key = states[-2], states[-1], token.kind
+                states[-1] = climbs.get(key) or self.climb(key)
             elif self.reduce(rule) > self.max_nesting:
-                token = self.leave(parts[-1])
+                token = self.leave()
             elif token.kind == END and states[-1] == self.last_state:
-                return parts[-1].value
+                return self.values[-1]
         return None
 
-    def note_shift(self, token: Token) -> None:
+    def climb(self, key: tuple[int, int, str]) -> int:
+        """The state after all single-symbol reductions in a row, remembered for the next time."""
+        below, state, kind = key
+        actions, rules, gotos = self.tables.actions, self.tables.rules, self.tables.gotos[below]
+        while (action := actions[state].get(kind, 0)) < 0 and (rule := rules[-action - 1]).is_unit:
+            state = gotos[rule.origin]
+        self.tables.climbs[key] = state
+        return state
+
+    def shift(self, token: Token, state: int) -> None:
+        self.states.append(state)
+        self.values.append(token)
+        self.starts.append(token.start)
+        self.ends.append(token.end)
+        self.heights.append(0)
         kind = self.previous = token.kind
         if kind == NEWLINE:
             self.muted = False
-        elif kind in _OPENERS:
+        elif kind in PARTNERS:
             is_free = kind != "LBRACE" or (bool(self.brackets) and self.brackets[-1].is_free)
             self.brackets.append(Bracket(token, is_free))
             self.muted = self.muted and is_free
-        elif kind in _CLOSERS:
+        elif kind in CLOSERS:
             self.brackets.pop()
 
     def reduce(self, rule: Rule) -> int:
         """Replace the right side of a rule by its value and return how deep that nests."""
-        states, parts = self.states, self.parts
+        states, heights, ends = self.states, self.heights, self.ends
         size = rule.size
-        taken = parts[len(parts) - size :]
-        del parts[len(parts) - size :], states[len(states) - size :]
-        values = _values(rule, taken)
-        start, end = (taken[0].start, taken[-1].end) if taken else (0, 0)
-        height = max([part.height for part in taken], default=0)
+        if size > 1:
+            values = rule.pick(self.values[-size:])
+            height = max(heights[-size:])
+            start, end = self.starts[-size], ends[-1]
+            del states[-size:], self.values[-size:], self.starts[-size:], ends[-size:], heights[-size:]
+        elif size:
+            values = rule.pick([self.values.pop()])
+            height, start, end = heights.pop(), self.starts.pop(), ends.pop()
+            states.pop()
+        else:
+            values, height, start, end = (), 0, 0, 0
         if rule.action is None:
             value: Any = values
         elif rule.collapses and len(values) == 1:
@@ -119,7 +140,10 @@ class Machine:
             value = self.methods[rule.number](Span(self.source, start, end), *values)
             height += type(value) is not tuple
         states.append(self.tables.gotos[states[-1]][rule.origin])
-        parts.append(Part(value, start, end, height))
+        self.values.append(value)
+        self.starts.append(start)
+        ends.append(end)
+        heights.append(height)
         return height
 
     def next_token(self) -> Token:
@@ -165,7 +189,7 @@ class Machine:
                 return True
         return action > 0
 
-    # ------------------------------------------------------------------------------------------------ mistakes
+    # ----------------------------------------------------------------------------------------------- mistakes
 
     def recover(self) -> Token | None:
         """Report that the grammar cannot take a token, and go on behind the statement it is in."""
@@ -177,12 +201,12 @@ class Machine:
 
     def settle(self) -> None:
         """Count in the statement before a newline, which waits for a token that can follow it."""
-        while self.parts and isinstance(self.parts[-1].value, Token) and self.parts[-1].value.kind == NEWLINE:
+        while self.values and isinstance(self.values[-1], Token) and self.values[-1].kind == NEWLINE:
             self.reduce(self.tables.rules[-next(iter(self.tables.actions[self.states[-1]].values())) - 1])
 
-    def leave(self, part: Part) -> Token | None:
+    def leave(self) -> Token | None:
         """Report that a construct nests too deep, and go on behind the statement it is in."""
-        self.report.add(too_deep(Span(self.source, part.start, part.end)))
+        self.report.add(too_deep(Span(self.source, self.starts[-1], self.ends[-1])))
         return self.go_on(replace(scene_of(self), accepts=frozenset()))
 
     def go_on(self, scene: Scene) -> Token | None:
@@ -194,7 +218,7 @@ class Machine:
         return resume(self, scene)
 
     def repaired(self, token: Token) -> Token | None:
-        """Report a token that is none of the language's and return what it was meant to be, if that is plain."""
+        """Report a token that is none of the language's; return what it was meant to be, if that is plain."""
         if not self.muted:
             self.report.add(slip(token, self.source))
         self.muted = self.muted or token.kind == "OPEN_STRING"
@@ -208,22 +232,6 @@ class Machine:
             self.muted = True
             return None
         return Token("STRING", '""', token.start, token.end)
-
-
-def _values(rule: Rule, taken: list[Part]) -> list[Any]:
-    if rule.indices is not None:
-        return [taken[index].value for index in rule.indices]
-    values: list[Any] = []
-    for part in rule.parts:
-        if part is None:
-            values.append(None)
-        elif not part[1]:
-            values.append(taken[part[0]].value)
-        elif values:
-            values += taken[part[0]].value
-        else:  # a list that nobody else holds: adding to it keeps long lists linear
-            values = taken[part[0]].value
-    return values
 
 
 def parse_interpolation(source: Source, start: int, end: int, report: Report) -> Expr | None:

@@ -7,10 +7,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 
 from netdsl.source import Source, Span
-from netdsl.syntax.tokens import scan
+from netdsl.syntax.tokens import CLOSERS, PARTNERS, scan
 from netdsl.syntax.tree import Comment
-
-_PAIRS = {"LPAR": "RPAR", "LSQB": "RSQB", "LBRACE": "RBRACE"}
 
 _REST_IS_BLANK = re.compile(r"[ \t\r]*[#\n]")
 
@@ -27,17 +25,17 @@ class Places:
         self.comments = sorted(comments, key=lambda comment: comment.span.start)
         self._starts = [comment.span.start for comment in self.comments]
         self._free = [True] * len(self.comments)
-        self._openers: dict[str, list[int]] = {kind: [] for kind in _PAIRS}
+        self._openers: dict[str, list[int]] = {kind: [] for kind in PARTNERS}
         self._closers: dict[int, int] = {}
         self._match_brackets()
 
     def _match_brackets(self) -> None:
         opened: list[int] = []
         for token in scan(self.text)[0]:
-            if token.kind in _PAIRS:
+            if token.kind in PARTNERS:
                 self._openers[token.kind].append(token.start)
                 opened.append(token.start)
-            elif token.kind in _PAIRS.values() and opened:
+            elif token.kind in CLOSERS and opened:
                 self._closers[opened.pop()] = token.start
 
     def opener(self, kind: str, start: int) -> int | None:
@@ -78,12 +76,12 @@ class Places:
                 yield index
 
     def take_behind(self, end: int) -> Comment | None:
-        """The comment that follows an offset on its line, with nothing between them but blanks and a comma."""
+        """The comment that follows an offset on its line, with nothing but blanks between."""
         at = bisect_left(self._starts, end)
         if at == len(self.comments) or not self._free[at]:
             return None
         comment = self.comments[at]
-        if self.text[end : comment.span.start].strip(" \t,"):
+        if self.text[end : comment.span.start].strip(" \t"):
             return None
         self._free[at] = False
         return comment

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from netdsl.syntax import tree
@@ -11,6 +11,7 @@ from netdsl.syntax.layout import (
     HARD,
     NOTHING,
     SPACE,
+    Break,
     Document,
     IfBroken,
     Suffix,
@@ -18,7 +19,6 @@ from netdsl.syntax.layout import (
     cat,
     group,
     hang,
-    is_forced,
     join,
     nest,
 )
@@ -28,6 +28,8 @@ from netdsl.syntax.places import Places
 _FLOW, _CONDITIONAL, _OR, _AND, _NOT, _COMPARE, _SUM, _TERM, _SIGN, _POWER, _POSTFIX = range(11)
 _BINARY = {"or": _OR, "and": _AND, "+": _SUM, "-": _SUM, "**": _POWER}
 _CONSTANTS = {id(True): "True", id(False): "False", id(None): "None", id(Ellipsis): "..."}
+
+ALWAYS = ",,"  # a comma after the last item that means something, as in `(a,)`
 
 
 def _binding(node: Any) -> int:
@@ -75,7 +77,7 @@ def parts_of(node: Any) -> list[Part]:
         case tree.Keyword() | tree.Labelled() | tree.Splice():
             return [Part(node.value, "last")]
         case tree.Subscript():
-            return [Part(node.value), *map(Part, node.indices)]
+            return [Part(node.value), *_items(node.indices)]
         case tree.Slice():
             return [Part(bound) for bound in (node.start, node.stop, node.step) if bound is not None]
         case tree.Attribute():
@@ -142,6 +144,11 @@ class ExpressionPrinter:
             suffix = Suffix(first.text, self.places.column(first.span.start))
         return Row(self.places.has_break(start, end), suffix, [comment.text for comment in comments])
 
+    def gap_or(self, usual: Document, start: int, end: int) -> Document:
+        """What separates two parts: the comments between them on their lines, else the usual."""
+        row = self.gap(start, end)
+        return self.broken(row) if row.suffix or row.comments else usual
+
     def broken(self, row: Row) -> Document:
         """The end of a line with the comments of a row, in front of what follows it."""
         before: list[Document] = [row.suffix] if row.suffix else []
@@ -155,43 +162,54 @@ class ExpressionPrinter:
         They are broken where a line ends behind the opening bracket, where a comment stands among them, and where they
         do not fit; then the rows that a person made stay. `comma` follows the last item where they are broken.
         """
+        return hang(group(self._bracket(signs, items, place, is_final, comma)))
+
+    def _bracket(
+        self, signs: tuple[str, str], items: Sequence[Any], place: tuple[int, int] | None, is_final: bool, comma: str
+    ) -> Document:
+        opener, closer = signs
         rows = self._rows(items, place)
         is_broken = place is not None and self.places.breaks_after(place[0])
         has_comments = any(row.suffix or row.comments for row in rows)
-        edge = SPACE if signs[0] == "{" else NOTHING
-        inner, outer = (2, 0) if is_final else (4, 2)
+        edge = HARD if is_broken or has_comments else SPACE if opener == "{" else NOTHING
         documents = [self.of(item) for item in items]
-        if not items and not has_comments:
-            return cat(signs[0], edge.flat, signs[1])
-        if len(items) == 1 and edge is NOTHING and not (is_broken or has_comments):
-            return cat(signs[0], documents[0], comma.strip(" ") if comma == ", " else "", signs[1])
+        if not documents and edge is not HARD:
+            return cat(opener, edge.flat, closer)
+        if len(documents) == 1 and edge is NOTHING:
+            return cat(opener, documents[0], "," if comma == ALWAYS else "", closer)
+        content = self._content(documents, rows, edge, is_broken)
+        if documents:
+            lone_block = opener == "{" and len(documents) == 1
+            content.append("," if comma == ALWAYS else IfBroken("" if lone_block else comma))
+        last = rows[-1]
+        content += [last.suffix or "", *[cat(HARD, comment) for comment in last.comments]]
+        inner, outer = (2, 0) if is_final else (4, 2)
+        return cat(opener, nest(inner, cat(*content)), nest(outer, edge), closer)
+
+    def _content(self, documents: list[Document], rows: list[Row], edge: Break, is_broken: bool) -> list[Document]:
+        """The items with the breaks before them and the commas between them."""
         keeps_rows = is_broken or any(row.is_broken for row in rows[1:-1])
         content: list[Document] = []
         for index, document in enumerate(documents):
-            if index:
-                content.append(",")
-            content += [self._separator(rows[index], edge if not index else SPACE, bool(index) and keeps_rows), document]
-        if items:
-            content.append(IfBroken(",") if comma == "," else comma.strip(" "))
-        last = rows[-1]
-        if last.suffix:
-            content.append(last.suffix)
-        content += [cat(HARD, comment) for comment in last.comments]
-        whole = cat(signs[0], nest(inner, cat(*content)), nest(outer, HARD if has_comments else edge), signs[1])
-        return group(whole, is_broken)
-
-    def _separator(self, row: Row, flat: Document, keeps_rows: bool) -> Document:
-        if row.suffix or row.comments:
-            return self.broken(row)
-        return FILL if keeps_rows and not row.is_broken else flat
+            row = rows[index]
+            separator: Document = edge if not index else FILL if keeps_rows and not row.is_broken else SPACE
+            if row.suffix or row.comments:
+                separator = self.broken(row)
+            content += ["," if index else "", separator, document]
+        return content
 
     def _rows(self, items: Sequence[Any], place: tuple[int, int] | None) -> list[Row]:
-        """The gaps before each item and behind the last."""
+        """The gaps before each item and behind the last; a comment that has no place in an item goes before it."""
         if place is None:
             return [Row(False, None, [])] * (len(items) + 1)
-        starts = [item.span.start for item in items] + [place[1]]
-        ends = [place[0] + 1] + [item.span.end for item in items]
-        return [self.gap(start, end) for start, end in zip(ends, starts, strict=True)]
+        rows: list[Row] = []
+        end = place[0] + 1
+        for item in items:
+            row = self.gap(end, item.span.start)
+            end = item.span.end
+            row.comments.extend(comment.text for comment in self.places.take(item.span.start, end))
+            rows.append(row)
+        return [*rows, self.gap(end, place[1])]
 
     def place(self, node: Any, kind: str, behind: int) -> tuple[int, int] | None:
         """The offsets of the brackets of a node: the first of a kind at or behind an offset, and its partner."""
@@ -215,8 +233,9 @@ class ExpressionPrinter:
     # --------------------------------------------------------------------------------------------- operators
 
     def unary(self, node: tree.Unary) -> Document:
-        sign = "not " if node.op == "not" else "-"
-        return cat(sign, self.of(node.operand, _binding(node)))
+        blank = " " if node.op == "not" else ""
+        separator = self.gap_or(blank, node.span.start, node.operand.span.start)
+        return hang(cat(node.op, nest(4, separator), self.of(node.operand, _binding(node))))
 
     def binary(self, node: tree.Binary) -> Document:
         level = _binding(node)
@@ -230,8 +249,7 @@ class ExpressionPrinter:
         content: list[Document] = [self.of(first, level)]
         before = first
         for op, operand in rest:
-            row = self.gap(before.span.end, operand.span.start)
-            separator = self.broken(row) if row.suffix or row.comments else FILL
+            separator = self.gap_or(FILL, before.span.end, operand.span.start)
             content += [f" {op}", nest(4, separator), self.of(operand, levels)]
             before = operand
         return hang(group(cat(*content)))
@@ -243,18 +261,18 @@ class ExpressionPrinter:
     # ------------------------------------------------------------------------------------ calls, lists, flows
 
     def paren(self, node: tree.Paren) -> Document:
-        comma = ", " if node.trailing else ""
         place = self.place(node, "LPAR", node.span.start)
-        return hang(self.bracket(("(", ")"), node.items, place, id(node) in self._final, comma))
+        comma = ALWAYS if node.trailing else ""
+        return self.bracket(("(", ")"), node.items, place, id(node) in self._final, comma)
 
-    def list(self, node: tree.ListExpr) -> Document:
+    def list_expr(self, node: tree.ListExpr) -> Document:
         place = self.place(node, "LSQB", node.span.start)
-        return hang(self.bracket(("[", "]"), node.items, place, id(node) in self._final))
+        return self.bracket(("[", "]"), node.items, place, id(node) in self._final)
 
     def call(self, node: tree.Call) -> Document:
         place = self.place(node, "LPAR", node.function.span.end)
         arguments = self.bracket(("(", ")"), node.arguments, place, id(node) in self._final)
-        return cat(self.of(node.function, _POSTFIX), hang(arguments))
+        return cat(self.of(node.function, _POSTFIX), arguments)
 
     def keyword(self, node: tree.Keyword) -> Document:
         return cat(node.name, " = ", self.of(node.value))
@@ -267,9 +285,11 @@ class ExpressionPrinter:
         return cat(label, ": ", self.of(node.value, _POSTFIX))
 
     def subscript(self, node: tree.Subscript) -> Document:
-        return cat(self.of(node.value, _POSTFIX), "[", join(", ", [self.of(index) for index in node.indices]), "]")
+        place = self.place(node, "LSQB", node.value.span.end)
+        indices = self.bracket(("[", "]"), node.indices, place, id(node) in self._final, "")
+        return cat(self.of(node.value, _POSTFIX), indices)
 
-    def slice(self, node: tree.Slice) -> Document:
+    def slice_expr(self, node: tree.Slice) -> Document:
         bounds = [self.of(bound, _CONDITIONAL) if bound else "" for bound in (node.start, node.stop, node.step)]
         return join(":", bounds if node.step else bounds[:2])
 
@@ -281,42 +301,39 @@ class ExpressionPrinter:
         head = self.of(node.head) if isinstance(node.head, tree.Labelled) else self.of(node.head, _CONDITIONAL)
         chain: list[Document] = []
         before = node.head
-        first: Document = FILL
         for stage in node.stages:
-            row = self.gap(before.span.end, stage.span.start)
-            has_comments = bool(row.suffix or row.comments)
-            if before is node.head:
-                first = self.broken(row) if has_comments else FILL
-            else:
-                chain.append(self.broken(row) if has_comments else HARD if row.is_broken else FILL)
+            start, end = before.span.end, stage.span.start
+            usual = HARD if chain and self.places.has_break(start, end) else FILL
+            chain.append(self.gap_or(usual, start, end))
             chain += ["-> ", self.of(stage) if isinstance(stage, tree.Labelled) else self.of(stage, _POSTFIX)]
             before = stage
-        return hang(cat(head, nest(4, first), align(cat(*chain))))
+        return hang(cat(head, nest(4, chain[0]), align(cat(*chain[1:]))))
 
     # ------------------------------------------------------------------------------------------ items, shapes
 
     def for_item(self, node: tree.ForItem) -> Document:
         names = ", ".join(name.id for name in node.names)
         place = self.place(node, "LBRACE", node.iterable.span.end)
-        items = self.bracket(("{", "}"), node.items, place, id(node) in self._final)
-        return hang(cat(f"for {names} in ", self.of(node.iterable), " ", items))
+        items = self._bracket(("{", "}"), node.items, place, id(node) in self._final, ",")
+        return hang(cat(f"for {names} in ", self.of(node.iterable), " ", group(items)))
 
     def if_item(self, node: tree.IfItem) -> Document:
+        """All branches on one line, or each on lines of its own."""
         is_final = id(node) in self._final
         content: list[Document] = []
         place = None
         for condition, items in node.branches:
             place = self.place(node, "LBRACE", condition.span.end)
-            braces = self.bracket(("{", "}"), items, place, is_final)
+            braces = self._bracket(("{", "}"), items, place, is_final, ",")
             content += [" else if " if content else "if ", self.of(condition), " ", braces]
         if node.otherwise is not None:
             place = self.place(node, "LBRACE", place[1]) if place else None
-            content += [" else ", self.bracket(("{", "}"), node.otherwise, place, is_final)]
+            content += [" else ", self._bracket(("{", "}"), node.otherwise, place, is_final, ",")]
         return hang(group(cat(*content)))
 
     def shape(self, node: tree.Shape) -> Document:
-        dtype = node.dtype.id if node.dtype else ""
-        return cat(f"{dtype}[", join(", ", [self.of(dim, _SUM) for dim in node.dims]), "]")
+        place = self.place(node, "LSQB", node.dtype.span.end if node.dtype else node.span.start)
+        return cat(node.dtype.id if node.dtype else "", self.bracket(("[", "]"), node.dims, place, False))
 
     def parameter(self, node: tree.Parameter) -> Document:
         annotation = f": {node.type.id}" if node.type else ""
@@ -329,7 +346,7 @@ _METHODS: dict[type, Callable[[ExpressionPrinter, Any], Document]] = {
     tree.Number: ExpressionPrinter.literal,
     tree.String: ExpressionPrinter.literal,
     tree.Constant: ExpressionPrinter.constant,
-    tree.ListExpr: ExpressionPrinter.list,
+    tree.ListExpr: ExpressionPrinter.list_expr,
     tree.Paren: ExpressionPrinter.paren,
     tree.Unary: ExpressionPrinter.unary,
     tree.Binary: ExpressionPrinter.binary,
@@ -337,7 +354,7 @@ _METHODS: dict[type, Callable[[ExpressionPrinter, Any], Document]] = {
     tree.Conditional: ExpressionPrinter.conditional,
     tree.Keyword: ExpressionPrinter.keyword,
     tree.Call: ExpressionPrinter.call,
-    tree.Slice: ExpressionPrinter.slice,
+    tree.Slice: ExpressionPrinter.slice_expr,
     tree.Subscript: ExpressionPrinter.subscript,
     tree.Attribute: ExpressionPrinter.attribute,
     tree.Labelled: ExpressionPrinter.labelled,

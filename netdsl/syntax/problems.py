@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Sequence
-
 from netdsl.diagnostics.model import Diagnostic, Fix, Label
 from netdsl.source import Source, Span
 from netdsl.syntax.expected import DECLARATION, expected_in_words, found_in_words, quoted
@@ -174,6 +171,8 @@ def _single_quotes(token: Token, span: Span) -> Diagnostic:
 
 
 def _unknown_character(token: Token, span: Span) -> Diagnostic:
+    import unicodedata  # a megabyte of names, for a rare mistake
+
     text = token.text
     new, advice = _FOREIGN.get(text, (None, ""))
     shown = f"`{text}`" if text.isprintable() and text != "`" else f"U+{ord(text[0]):04X}"

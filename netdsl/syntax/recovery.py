@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netdsl.syntax.scene import DECLARATION_WORDS, Scene, home_of
-from netdsl.syntax.tokens import END, NEWLINE, Token
+from netdsl.syntax.tokens import END, NEWLINE, OPERATORS, PARTNERS, Token
 
 if TYPE_CHECKING:
     from netdsl.syntax.machine import Machine
 
-_CLOSES = {"RPAR": "LPAR", "RSQB": "LSQB", "RBRACE": "LBRACE"}
-_WANTS_VALUE = frozenset("EQUAL COMMA LPAR LSQB LBRACE ARROW PLUS MINUS STAR SLASH IN AND OR NOT".split())
+_CLOSES = {closer: opener for opener, closer in PARTNERS.items()}
+_WANTS_VALUE = OPERATORS | {"EQUAL", "COMMA", "LPAR", "LSQB", "LBRACE", "ARROW"}
 
 
 def resume(machine: Machine, scene: Scene) -> Token:
@@ -37,7 +37,7 @@ def resume(machine: Machine, scene: Scene) -> Token:
 
 
 def lost_declaration(scene: Scene) -> int | None:
-    """The number of the token at which a declaration begins inside a body, as it does where a `}` is missing."""
+    """The number of the token at which a declaration begins inside a body, as where a `}` is missing."""
     if not scene.is_in_body:
         return None
     index = scene.first
@@ -56,8 +56,9 @@ def _close_bodies(machine: Machine, index: int) -> None:
 
 def _go_home(machine: Machine) -> None:
     depth, _ = home_of(machine)
-    del machine.states[depth + 1 :], machine.parts[depth:]
-    done = machine.parts[-1].end if machine.parts else 0
+    del machine.states[depth + 1 :], machine.values[depth:]
+    del machine.starts[depth:], machine.ends[depth:], machine.heights[depth:]
+    done = machine.ends[-1] if machine.ends else 0
     while machine.brackets and machine.brackets[-1].token.start >= done:
         machine.brackets.pop()
 
@@ -91,7 +92,7 @@ def _next_start(scene: Scene) -> int:
                     pass
         elif kind == "LBRACE" and not depth and _opens_body(scene, index):
             return index
-        elif kind in ("LPAR", "LSQB", "LBRACE"):
+        elif kind in PARTNERS:
             depth.append(kind)
         index += 1
 
@@ -111,7 +112,7 @@ def _ends_statement(scene: Scene, index: int, depth: list[str]) -> bool:
 
 
 def _begins_declaration(scene: Scene, index: int) -> bool:
-    """Whether a line declares something, here or in Python, or looks like a misspelt header: `modle Net {`."""
+    """Whether a line declares something, also in Python, or looks like a misspelt header: `modle Net {`."""
     word, name = scene.tokens[index], scene.tokens[index + 1 : index + 2]
     if word.kind != "NAME" or not name or name[0].kind not in ("NAME", "STRING"):
         return False

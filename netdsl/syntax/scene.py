@@ -21,7 +21,7 @@ NOTHING = Token("", "", 0, 0)
 
 
 def home_of(machine: Machine) -> tuple[int, str]:
-    """How many states lie below the innermost list of statements or declarations, and what it is a list of."""
+    """How many states lie below the innermost list of statements or declarations, and of what it is a list."""
     gotos = machine.tables.gotos
     for depth in range(len(machine.states) - 1, -1, -1):
         row = gotos[machine.states[depth]]
@@ -118,7 +118,7 @@ class Scene:
 def scene_of(machine: Machine) -> Scene:
     """The scene at the machine's current token."""
     depth, home = home_of(machine)
-    done = machine.parts[depth - 1].end if depth else 0
+    done = machine.ends[depth - 1] if depth else 0
     first = bisect_left(machine.tokens, done, key=lambda token: token.start)
     index = machine.index - 1
     first = max(first, machine.resumed)

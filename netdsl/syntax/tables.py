@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ _FORMAT = 1  # goes up when the layout of the cached data changes
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One production. `parts` are what its value is made of: (index into the right side, inlined), or None."""
+    """One production, and how the value of its left side is made."""
 
     number: int
     origin: str
@@ -35,8 +35,7 @@ class Rule:
     action: str | None  # the method of the builder; None where the parts are passed on as a list
     is_unit: bool  # one symbol that passes its value on unchanged
     collapses: bool  # a single part stands for itself
-    parts: tuple[tuple[int, bool] | None, ...]
-    indices: tuple[int, ...] | None  # `parts` in short where nothing is inlined or missing
+    pick: Callable[[list[Any]], Sequence[Any]]  # from the values of the right side to the parts of the result
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +49,7 @@ class Tables:
     patterns: tuple[tuple[str, str], ...]  # terminals that are no words, longest match first: (name, pattern)
     words: dict[str, str]  # text -> terminal, for the terminals that look like names
     ignored: frozenset[str]
+    climbs: dict[tuple[int, int, str], int] = field(default_factory=dict[tuple[int, int, str], int])
 
 
 @cache
@@ -68,10 +68,8 @@ def tables() -> Tables:
 def _from_data(data: dict[str, Any]) -> Tables:
     rules: list[Rule] = []
     for number, (origin, size, action, is_unit, collapses, parts) in enumerate(data["rules"]):
-        pairs = tuple(None if part is None else (part[0], part[1]) for part in parts)
-        plain = all(pair is not None and not pair[1] for pair in pairs)
-        indices = tuple(pair[0] for pair in pairs if pair is not None) if plain else None
-        rules.append(Rule(number, origin, size, action, is_unit, collapses, pairs, indices))
+        pick = _picker([None if part is None else (part[0], part[1]) for part in parts], action is None)
+        rules.append(Rule(number, origin, size, action, is_unit, collapses, pick))
     return Tables(
         actions=tuple(data["actions"]),
         gotos=tuple(data["gotos"]),
@@ -81,6 +79,32 @@ def _from_data(data: dict[str, Any]) -> Tables:
         words=data["words"],
         ignored=frozenset(data["ignored"]),
     )
+
+
+def _picker(
+    parts: list[tuple[int, bool] | None], makes_list: bool
+) -> Callable[[list[Any]], Sequence[Any]]:
+    """Chooses the parts of a result: (index, whether it is a list to take apart), or None for what is missing."""
+    indices = [part[0] for part in parts if part is not None and not part[1]]
+    if len(indices) == len(parts) and not makes_list:
+        if len(indices) > 1:
+            return itemgetter(*indices)
+        return itemgetter(slice(indices[0], indices[0] + 1)) if indices else lambda _: ()
+
+    def pick(values: list[Any]) -> list[Any]:
+        picked: list[Any] = []
+        for part in parts:
+            if part is None:
+                picked.append(None)
+            elif not part[1]:
+                picked.append(values[part[0]])
+            elif picked:
+                picked += values[part[0]]
+            else:  # a list that nobody else holds: adding to it keeps long lists linear
+                picked = values[part[0]]
+        return picked
+
+    return pick
 
 
 # ------------------------------------------------------------------------------------------------------ cache
@@ -108,6 +132,8 @@ def _read_cache(path: Path, grammar: str) -> dict[str, Any] | None:
 
 def _write_cache(path: Path, data: dict[str, Any]) -> None:
     """Best effort: without a place to write, the next process makes the tables again."""
+    import tempfile  # costs 5 ms, and is needed once
+
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, partial = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
@@ -137,7 +163,7 @@ def _generate(grammar: str) -> dict[str, Any]:
     actions: list[dict[str, int]] = [{} for _ in states]
     gotos: list[dict[str, int]] = [{} for _ in states]
     for state, row in states.items():
-        for symbol, (action, target) in row.items():
+        for symbol, (_, target) in row.items():
             if symbol not in terminals:
                 gotos[state][symbol] = target
             else:
@@ -157,7 +183,8 @@ def _generate(grammar: str) -> dict[str, Any]:
 
 
 def _split_terminals(lark: Lark) -> tuple[list[tuple[str, str]], dict[str, str]]:
-    words = {t.pattern.value: t.name for t in lark.terminals if t.pattern.type == "str" and t.pattern.value.isalpha()}
+    strings = [terminal for terminal in lark.terminals if terminal.pattern.type == "str"]
+    words = {terminal.pattern.value: terminal.name for terminal in strings if terminal.pattern.value.isalpha()}
     others = [terminal for terminal in lark.terminals if terminal.pattern.value not in words]
     others.sort(key=lambda t: (-t.priority, t.pattern.type == "str", -len(t.pattern.value), t.name))
     return [(terminal.name, terminal.pattern.to_regexp()) for terminal in others], words

@@ -1,4 +1,4 @@
-"""Text to tokens, with the terminals of `net.lark`. What is no terminal becomes a token too, for the parser to report."""
+"""Text to tokens, with the terminals of `net.lark`. What is no terminal is a token too, for the parser to report."""
 
 from __future__ import annotations
 
@@ -28,6 +28,12 @@ _SLIPS = (
 SLIPS = frozenset(kind for kind, _ in _SLIPS)
 END = "$END"
 NEWLINE = "_NL"
+
+OPERATORS = frozenset({"PLUS", "MINUS", "STAR", "SLASH", "FLOOR", "PERCENT", "AT", "POWER"})
+COMPARISONS = frozenset({"LT", "GT", "LE", "GE", "EQ", "NE", "IN"})
+LOGIC = frozenset({"AND", "OR", "NOT"})
+PARTNERS = {"LPAR": "RPAR", "LSQB": "RSQB", "LBRACE": "RBRACE"}
+CLOSERS = frozenset(PARTNERS.values())
 
 
 @cache

@@ -36,7 +36,7 @@ def load_data(recipe: Recipe, *, download: bool = False) -> Data:
     """The data that `recipe` names, split as it says (E0620, E0621)."""
     span = recipe.places.of("data")
     if recipe.data is None:
-        raise TrainError("E0603", "the recipe has no `data`", span)
+        raise TrainError("E0603", "the recipe has no `data`", span, helps=["add `data = Digits`"])
     folders = [f for f in (recipe.folder, Path.cwd()) if f is not None]
     try:
         data = recipe.data.load(folders, download)

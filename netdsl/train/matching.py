@@ -153,9 +153,7 @@ def _input_helps(x: Tensor, image: ImageShape) -> list[str]:
     if x.shape[1] == 1 and image[0] == 3:
         return ["add `Grayscale` to `transform`"]
     if x.shape[1] == image[0] and isinstance(x.shape[2], int) and x.shape[2] == x.shape[3]:
-        return [
-            f"add `Resize({x.shape[2]})` to `transform`, or declare an input of {_by(image)}"
-        ]
+        return [f"add `Resize({x.shape[2]})` to `transform`, or declare an input of {_by(image)}"]
     return [f"declare the input as `[N, {image[0]}, {image[1]}, {image[2]}]`"]
 
 

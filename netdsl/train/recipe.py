@@ -122,7 +122,7 @@ FAMILIES: Mapping[str, Family[Any]] = {
 }
 LISTS = ("transform", "augment", "metrics")
 WORDS = ("monitor", "precision")  # a bare name or a string
-REQUIRED = ("data", "loss", "optimizer")
+REQUIRED = ("loss", "optimizer")  # `data` may come later, from the command line or from Python
 KEYS = tuple(key for key in Recipe.model_fields if key not in ("model", "folder", "places"))
 LATER = ("target", "compile", "freeze", "rules")  # of the language, and not of this trainer yet
 LATER_WORDS = {"precision": ("fp16",)}
@@ -145,11 +145,12 @@ def read_recipe(
     loss. `span` is the place of the block's head, `folder` that of the file.
     """
     before = len(report.errors)
-    for key in REQUIRED:
-        if key not in settings:
-            report.error(
-                "E0603", f"the recipe has no `{key}`", span, helps=[f"add `{key} = {_EXAMPLES[key]}`"]
-            )
+    missing = [key for key in REQUIRED if key not in settings]
+    if missing:
+        helps = [f"add `{key} = {_EXAMPLES[key]}`" for key in missing]
+        report.error(
+            "E0603", f"the recipe has no {' and no '.join(f'`{k}`' for k in missing)}", span, helps=helps
+        )
     values: dict[str, Any] = {}
     for key, setting in settings.items():
         _read_setting(key, setting, values, report)
@@ -167,7 +168,7 @@ def read_recipe(
     return recipe if len(report.errors) == before else None
 
 
-_EXAMPLES = {"data": "Digits", "loss": "CrossEntropyLoss", "optimizer": "SGD(lr = 0.01)"}
+_EXAMPLES = {"loss": "CrossEntropyLoss", "optimizer": "SGD(lr = 0.01)"}
 
 
 def _read_setting(key: str, setting: Setting, values: dict[str, Any], report: Report) -> None:

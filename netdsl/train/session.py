@@ -15,7 +15,13 @@ from typing import Any
 
 import torch
 
-from netdsl.train.checkpoint import Checkpoint, newest_checkpoint, publish_weights, save_checkpoint
+from netdsl.train.checkpoint import (
+    Checkpoint,
+    checkpoints,
+    newest_checkpoint,
+    publish_weights,
+    save_checkpoint,
+)
 from netdsl.train.data import Data
 from netdsl.train.errors import TrainError
 from netdsl.train.files import unwritable, write_atomically, write_json
@@ -146,7 +152,7 @@ def _save(state: Run, folder: Path, watch: Watcher, epoch: Epoch | None = None) 
 def _checkpoint(folder: Path, recipe: Recipe, resume: bool) -> tuple[Checkpoint | None, list[str]]:
     """The checkpoint to go on from. A folder that holds a run is not written over (E0630)."""
     if not resume:
-        if (folder / "run.json").exists():
+        if checkpoints(folder):
             raise TrainError(
                 "E0630",
                 f"`{folder}` holds a run already",

@@ -1,0 +1,55 @@
+"""TorchScript: `torch.jit.script` of the generated source. torch calls it deprecated; it is a target as long as torch has it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.jit.frontend import NotSupportedError
+
+from netdsl.backends.errors import BackendError
+from netdsl.backends.files import written
+from netdsl.backends.parity import ExportResult, evaluating, parity_of, reached_by_name
+from netdsl.ir.graph import Graph
+
+
+def script(module: nn.Module) -> torch.jit.ScriptModule:
+    """`module` in TorchScript, in the mode that it is in. Raises `BackendError` where TorchScript cannot say it."""
+    with undeprecated(), reached_by_name(module):
+        try:
+            return torch.jit.script(module)
+        except (RuntimeError, NotSupportedError, AssertionError, TypeError, AttributeError) as problem:
+            facts = str(problem).strip().splitlines()[:12]
+            raise BackendError("TorchScript does not take the generated source", facts) from problem
+
+
+def export(graph: Graph, module: nn.Module, path: str | Path) -> ExportResult:
+    """Write `module`, the model of `graph`, in evaluation mode as a TorchScript file, and compare what it computes.
+
+    Raises `BackendError` where the file gives other results by more than 1e-4; then no file is left.
+    """
+    with evaluating(module), undeprecated(), written(path) as beside:
+        scripted = script(module)
+        torch.jit.save(scripted, beside)
+        try:
+            loaded = torch.jit.load(beside)
+        except RuntimeError as problem:
+            facts = str(problem).strip().splitlines()[:8]
+            raise BackendError(
+                "TorchScript cannot read back a label or name of this model", facts
+            ) from problem
+        difference, sizes = parity_of(graph, module, loaded)
+    return ExportResult(Path(path), difference, sizes)
+
+
+@contextmanager
+def undeprecated() -> Iterator[None]:
+    """Without torch's warning that `torch.jit` is deprecated; all other warnings stay."""
+    with warnings.catch_warnings():
+        for category in (DeprecationWarning, FutureWarning):
+            warnings.filterwarnings("ignore", message=r"`torch\.jit\.", category=category)
+        yield

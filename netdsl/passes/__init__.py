@@ -1,0 +1,22 @@
+"""Graph to graph: one pass a file, each a function. A pass takes a graph that verifies and gives one that does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, TypeAlias
+
+from netdsl.ir.graph import Graph
+from netdsl.passes.dead import remove_dead
+
+Pass: TypeAlias = Callable[[Graph], Graph]
+
+DEFAULT: Final[tuple[Pass, ...]] = (remove_dead,)
+
+__all__ = ["DEFAULT", "Pass", "remove_dead", "run"]
+
+
+def run(graph: Graph, passes: Sequence[Pass] = DEFAULT) -> Graph:
+    """The graph after all of `passes`, in order."""
+    for apply in passes:
+        graph = apply(graph)
+    return graph

@@ -1,0 +1,45 @@
+"""Take out what no output needs: functions, and layers and blocks without parameters. A layer with parameters stays, since
+its tensors are in the `state_dict`.
+"""
+
+from __future__ import annotations
+
+from netdsl.ir.graph import Graph, Node
+from netdsl.ir.measure import live_values
+from netdsl.passes.rewrite import in_blocks, with_nodes
+
+
+def remove_dead(graph: Graph) -> Graph:
+    """`graph` and its blocks without the nodes whose results are never used."""
+    return in_blocks(graph, _remove)
+
+
+def _remove(body: Graph) -> Graph:
+    live = live_values(body, training=True)
+    # What a dead layer with parameters reads must stay, or it could not be written down.
+    for node in reversed(body.nodes):
+        if not live.intersection(node.results) and _has_state(body, node):
+            live.update(live_values_of(body, node))
+    kept = [node for node in body.nodes if live.intersection(node.results)]
+    return body if len(kept) == len(body.nodes) else with_nodes(body, kept)
+
+
+def live_values_of(body: Graph, node: Node) -> set[int]:
+    """The results of `node` and all that it needs."""
+    pending = [*node.results, *(o for o in node.operands if isinstance(o, int))]
+    found: set[int] = set()
+    while pending:
+        value = pending.pop()
+        if value in found:
+            continue
+        found.add(value)
+        producer = body.producers.get(value)
+        if producer is not None:
+            pending += [o for o in producer.operands if isinstance(o, int)]
+    return found
+
+
+def _has_state(body: Graph, node: Node) -> bool:
+    if isinstance(node.op, Graph):
+        return next(node.op.state(), None) is not None
+    return node.op.is_layer and bool(node.op.state(*body.operand_types(node)))
