@@ -4,20 +4,20 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= build/demo
-EPOCHS ?= 8
+EPOCHS ?= 20
 
 .PHONY: demo test fast lint format clean
 
 demo: $(VENV)/.installed
-	@mkdir -p $(OUT)
+	@rm -rf $(OUT) && mkdir -p $(OUT)
 	$(BIN)/netdsl check specs/*.net
 	$(BIN)/netdsl summary specs/lenet.net
 	$(BIN)/netdsl graph specs/lenet.net -o $(OUT)/lenet.svg
 	$(BIN)/netdsl compile specs/lenet.net --to onnx -o $(OUT)/lenet.onnx
 	$(BIN)/netdsl train specs/lenet.net --data "Digits(size = 28)" --epochs $(EPOCHS) --out $(OUT)/run
-	$(BIN)/netdsl eval specs/lenet.net --data "Digits(size = 28)" --weights $(OUT)/run/best/weights.safetensors
+	$(BIN)/netdsl eval specs/lenet.net --data "Digits(size = 28)" --weights $(OUT)/run/best.safetensors
 	$(BIN)/python -c "from netdsl.train.data.digits import write_images; write_images('$(OUT)/digits', 5)"
-	$(BIN)/netdsl predict specs/lenet.net --weights $(OUT)/run/best/weights.safetensors $(OUT)/digits/*.png
+	$(BIN)/netdsl predict specs/lenet.net --weights $(OUT)/run/best.safetensors $(OUT)/digits/*.png
 	@echo "the diagram, the ONNX model and the run are in $(OUT)"
 
 test: $(VENV)/.installed lint

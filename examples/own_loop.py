@@ -1,6 +1,6 @@
-"""A compiled model in a loop of one's own: it is an ordinary `nn.Module`, so nothing else has to know where it came from.
+"""A compiled model in a loop of one's own: it is an ordinary `nn.Module`, whatever it was compiled from.
 
-    python examples/own_loop.py
+python examples/own_loop.py
 """
 
 from __future__ import annotations

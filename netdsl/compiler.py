@@ -1,4 +1,4 @@
-"""The pipeline on one page: text to tree to graph to what runs. Everything the command line and Python use goes through here."""
+"""The pipeline on one page: text to tree to graph to what runs. The command line and Python both go through here."""
 
 from __future__ import annotations
 
@@ -17,7 +17,18 @@ from netdsl.ir.graph import Graph
 from netdsl.passes import run
 from netdsl.source import Source, Span
 
-__all__ = ["Checked", "Limits", "NetError", "Program", "check", "check_program", "graph", "library", "open_program", "read_source"]
+__all__ = [
+    "Checked",
+    "Limits",
+    "NetError",
+    "Program",
+    "check",
+    "check_program",
+    "graph",
+    "library",
+    "open_program",
+    "read_source",
+]
 
 Reader: TypeAlias = Callable[[str, Source], Source | None]  # the path of an import, and the file it stands in
 
@@ -50,7 +61,9 @@ def library() -> Path:
 def read_source(path: str | Path, report: Report, limits: Limits | None = None) -> Source | None:
     """The file at `path`; None, with a diagnostic, where it cannot be read. `std/…` is the library's."""
     wanted = str(path)
-    place = library() / wanted[4:] if wanted.startswith("std/") and not Path(wanted).exists() else Path(wanted)
+    place = (
+        library() / wanted[4:] if wanted.startswith("std/") and not Path(wanted).exists() else Path(wanted)
+    )
     most = (limits or Limits()).source
     try:
         if place.is_file() and place.stat().st_size > most:
@@ -80,13 +93,15 @@ def open_program(
     """Parse a file and what it imports (files, unless `read` says otherwise), and evaluate its constants."""
     try:
         with deep():
-            reader = read or _importer(report, limits)
+            reader = read or file_reader(report, limits)
             return Program(source, report, limits=limits, read=reader, allow_extern=allow_extern)
     except LimitReached:
         return None
 
 
-def _importer(report: Report, limits: Limits | None) -> Any:
+def file_reader(report: Report, limits: Limits | None = None) -> Reader:
+    """Reads imports from files: relative to the importing one and inside its project, or from the library `std/`."""
+
     def read(path: str, importer: Source) -> Source | None:
         if path.startswith("std/"):
             place, root = library() / path[4:], library()
@@ -170,7 +185,7 @@ def graph(
     *,
     report: Report | None = None,
 ) -> Graph | None:
-    """The graph of one model with its arguments, after the default passes; None where it has errors (see the report)."""
+    """The graph of one model with its arguments, after the default passes; None where it has errors (reported)."""
     found = program.graph(name, arguments, sizes, report=report)
     return None if found is None else run(found)
 
@@ -195,8 +210,14 @@ _APPLIED_TWICE = {
     ("CrossEntropyLoss", "softmax"): "`CrossEntropyLoss` applies softmax itself: output the scores",
     ("CrossEntropyLoss", "logsoftmax"): "`CrossEntropyLoss` applies log-softmax itself: output the scores",
     ("CrossEntropyLoss", "sigmoid"): "`CrossEntropyLoss` takes scores: leave the sigmoid out",
-    ("BCEWithLogitsLoss", "sigmoid"): "`BCEWithLogitsLoss` applies the sigmoid itself: use `BCELoss`, or leave it out",
-    ("NLLLoss", "softmax"): "`NLLLoss` takes log-probabilities: use `LogSoftmax`, or `CrossEntropyLoss` on the scores",
+    (
+        "BCEWithLogitsLoss",
+        "sigmoid",
+    ): "`BCEWithLogitsLoss` applies the sigmoid itself: use `BCELoss`, or leave it out",
+    (
+        "NLLLoss",
+        "softmax",
+    ): "`NLLLoss` takes log-probabilities: use `LogSoftmax`, or `CrossEntropyLoss` on the scores",
 }
 
 
@@ -207,7 +228,10 @@ def _activation_before_loss(program: Program, graph: Graph, found: Mapping[str, 
         if advice is not None and node.span is not None:
             span = found["loss"].span
             program.session.error(
-                "E0610", f"`{kind}` before `{loss}`", node.span, "the model ends with it",
-                also=[Label(span, "the loss is chosen here")] if span else [], help=advice,
+                "E0610",
+                f"`{kind}` before `{loss}`",
+                node.span,
+                "the model ends with it",
+                also=[Label(span, "the loss is chosen here")] if span else [],
+                help=advice,
             )
-

@@ -1,4 +1,4 @@
-"""A model file from Python: `load("x.net").LeNet(classes=10)` is an ordinary `nn.Module`. torch is imported when one is built."""
+"""A model file from Python: `load("x.net").LeNet(classes=10)` is an `nn.Module`; torch is imported to build it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,9 @@ class Model:
         """A new module with fresh weights. Its parameters are named as the spec says."""
         from netdsl.backends.module import build
 
-        return build(self.graph(**arguments))
+        found = self.graph(**arguments)
+        refuse_extern(self._program, found)
+        return build(found)
 
     def __repr__(self) -> str:
         return f"<model {self.name}({', '.join(self.parameters)}) of {self._program.main.source.path}>"
@@ -95,6 +97,25 @@ def _nets(checked: Checked) -> Nets:
     if checked.report.has_errors:
         raise NetError(checked.report)
     return Nets(checked)
+
+
+def refuse_extern(program: Program, graph: Graph) -> None:
+    """Raise `NetError` where building `graph` would import Python code that was not allowed."""
+    if program.session.allow_extern:
+        return
+    for body in graph.subgraphs():
+        for node in body.nodes:
+            if not isinstance(node.op, Graph) and node.op.kind == "extern":
+                report = Report()
+                report.error(
+                    "E0217",
+                    f"`{node.op}` is Python code, which is imported only when it is allowed",
+                    node.span,
+                    helps=[
+                        "if you trust the file: `--allow-extern`, or `netdsl.load(path, allow_extern=True)`"
+                    ],
+                )
+                raise NetError(report)
 
 
 def static(value: Any) -> Any:

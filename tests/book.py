@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from netdsl.compiler import open_program
+from netdsl.cli.check import check_recipes
+from netdsl.compiler import check_program, file_reader, open_program
 from netdsl.diagnostics import Report
 from netdsl.diagnostics.render import render_all
 from netdsl.elaborate.program import Program
@@ -81,18 +82,20 @@ class Outcome:
 
 def checked(section: Section) -> Outcome:
     """Check the section's program; the other `net` blocks are files that it may import."""
-    from netdsl.compiler import check_program
-
-    *others, main = section.programs
-    files = {view.argument: view.text for view in others}
+    main = section.programs[-1]
+    files = {view.argument: view.text for view in section.programs}
     report = Report()
 
+    library = file_reader(report)
+
     def read(path: str, importer: Source) -> Source | None:
-        return Source(files[path], path) if path in files else None
+        return Source(files[path], path) if path in files else library(path, importer)
 
     source = Source(main.text, main.argument or "book.net")
-    program = open_program(source, report, read=None if not files else read)
+    program = open_program(source, report, read=read)
     graphs = check_program(program) if program is not None else {}
+    if program is not None:
+        check_recipes(program, graphs, report)
     return Outcome(report, program, graphs)
 
 
@@ -113,14 +116,19 @@ def _shapes(section: Section, outcome: Outcome) -> str:
             kind = node.op.name if isinstance(node.op, Graph) else str(node.op)
             named = f"{node.label}: {kind}" if node.label else kind
             lines.append(f"  {named} -> {', '.join(map(str, node.types))}")
-        outputs = [f"{o.name}: {graph.types[o.value]}" if o.name else str(graph.types[o.value]) for o in graph.outputs]
+        outputs = [
+            f"{o.name}: {graph.types[o.value]}" if o.name else str(graph.types[o.value])
+            for o in graph.outputs
+        ]
         lines.append(f"  output {', '.join(outputs)}")
         lines += [f"  where {constraint}" for constraint in graph.constraints]
     return "".join(f"{line}\n" for line in lines)
 
 
 def _state(section: Section, outcome: Outcome) -> str:
-    lines = [f"{name} {list(state.shape)}" for graph in outcome.graphs.values() for name, state in graph.state()]
+    lines = [
+        f"{name} {list(state.shape)}" for graph in outcome.graphs.values() for name, state in graph.state()
+    ]
     return "".join(f"{line}\n" for line in lines)
 
 

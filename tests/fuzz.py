@@ -21,9 +21,58 @@ SPECS = sorted((Path(__file__).parent.parent / "specs").glob("*.net"))
 TOKEN = re.compile(r"##?[^\n]*|\"[^\"\n]*\"|[A-Za-z_]\w*|\d[\d_.eE+-]*|->|[*/=!<>]{1,2}|\s+|.")
 SPICE = (
     *"()[]{},:=-+*/%@.\"\\#\n\t ;'\0",
-    *("->", "**", "//", "==", "...", "None", "True", "not", "in", "if", "for", "else", "output", "input", "model", "block"),
-    *("param", "buffer", "init", "train", "fork", "identity", "concat", "Conv2d", "LSTM", "x", "N", "H", "C", "_", "lambda"),
-    *("0", "-1", "1e400", "9" * 30, "2**63", "0.5", "é", "\ud800", "\u202e", "import", "extern", "const", "fn", "assert", "when"),
+    *(
+        "->",
+        "**",
+        "//",
+        "==",
+        "...",
+        "None",
+        "True",
+        "not",
+        "in",
+        "if",
+        "for",
+        "else",
+        "output",
+        "input",
+        "model",
+        "block",
+    ),
+    *(
+        "param",
+        "buffer",
+        "init",
+        "train",
+        "fork",
+        "identity",
+        "concat",
+        "Conv2d",
+        "LSTM",
+        "x",
+        "N",
+        "H",
+        "C",
+        "_",
+        "lambda",
+    ),
+    *(
+        "0",
+        "-1",
+        "1e400",
+        "9" * 30,
+        "2**63",
+        "0.5",
+        "é",
+        "\ud800",
+        "\u202e",
+        "import",
+        "extern",
+        "const",
+        "fn",
+        "assert",
+        "when",
+    ),
 )
 SLOW = 2.0  # seconds
 LIMITS = Limits(nodes=20_000, steps=200_000)
@@ -112,7 +161,9 @@ def main() -> int:
     starts = range(0, options.count, step)
     total = Findings()
     with ProcessPoolExecutor(options.jobs) as pool:
-        parts = pool.map(run, *zip(*((options.seed, s, min(options.count, s + step)) for s in starts), strict=True))
+        parts = pool.map(
+            run, *zip(*((options.seed, s, min(options.count, s + step)) for s in starts), strict=True)
+        )
         for part in parts:
             total.add(part)
     print(f"{options.count:,} mutations: {dict(total.counts)}, slowest {total.slowest:.2f} s")

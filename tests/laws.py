@@ -34,9 +34,16 @@ from netdsl.ops.base import Case, Op, ShapeProblem
 from netdsl.ops.target import AllArgs, Arg, Call, Index, Infix, Method, Prefix, Stride, Symbol
 
 torch.set_num_threads(1)
+torch.backends.mha.set_fastpath_enabled(False)  # for evaluation only; it takes added masks for bools
 
 TOLERANCE = 1e-5
 NAMESPACES = {"torch": torch, "nn": nn, "F": F, "torchvision": torchvision}
+
+
+def given(operands: Sequence[Any], place: int) -> Any:
+    """The operand `place`, or the one before it that stands in for it."""
+    return next(o for o in reversed(operands[: place + 1]) if o is not None)
+
 
 # What torch needs to hear and the language reads from the operands, told here a second time and independently.
 INFERRED: dict[str, Callable[[Sequence[Any]], Any]] = {
@@ -49,8 +56,8 @@ INFERRED: dict[str, Callable[[Sequence[Any]], Any]] = {
     "input_size": lambda operands: operands[0].shape[-1],
     "embed_dim": lambda operands: operands[0].shape[-1],
     "d_model": lambda operands: operands[0].shape[-1],
-    "kdim": lambda operands: operands[min(1, len(operands) - 1)].shape[-1],
-    "vdim": lambda operands: operands[min(2, len(operands) - 1)].shape[-1],
+    "kdim": lambda operands: given(operands, 1).shape[-1],
+    "vdim": lambda operands: given(operands, 2).shape[-1],
     "normalized_shape": lambda operands: operands[0].shape[-1:],
 }
 
@@ -396,7 +403,11 @@ def free_sizes_are_numbers_later(found: Trial) -> bool:
         refusal = problem
     if found.types is None:
         return False
-    needs_number = refusal.code in ("E0403", "E0402", "E0406")  # a free size cannot be made to agree with a number
+    needs_number = refusal.code in (
+        "E0403",
+        "E0402",
+        "E0406",
+    )  # a free size cannot be made to agree with a number
     assert needs_number, f"{found} as {shown(operands)}: {refusal.code} {refusal}"
     return types_with(found, *most_freed(found, Random(str(found))))
 
@@ -520,9 +531,9 @@ class Example:
 def examples_of(kind: str) -> list[Example]:
     """The examples in the docstring of `kind`."""
     lines = inspect.getdoc(registry[kind]) or ""
-    pattern = re.compile(rf"^{re.escape(kind)}(\(.*\))? : (.+) -> (.+)$", re.MULTILINE)
+    pattern = re.compile(rf"^{re.escape(kind)}(\(.*\))? :(?: (.+))? -> (.+)$", re.MULTILINE)
     return [
-        Example(m[0], applied(kind, m[1] or "()"), types_in(m[2]), types_in(m[3]))
+        Example(m[0], applied(kind, m[1] or "()"), types_in(m[2] or ""), types_in(m[3]))
         for m in pattern.finditer(lines)
     ]
 

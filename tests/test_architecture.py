@@ -67,7 +67,9 @@ def test_every_room_has_its_place_in_the_order() -> None:
 def loaded_by(code: str) -> set[str]:
     """The top-level packages that a fresh interpreter has loaded after `code`."""
     script = f"import sys\n{code}\nprint(*sorted({{m.partition('.')[0] for m in sys.modules}}))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+    )
     return set(done.stdout.split())
 
 
@@ -77,5 +79,15 @@ def loaded_by(code: str) -> set[str]:
     ids=["import", "check"],
 )
 def test_checking_loads_no_heavy_library(code: str) -> None:
-    heavy = {"torch", "torchvision", "onnx", "onnxruntime", "networkx", "numpy", "graphviz", "pygraphviz", "lightning"}
+    heavy = {
+        "torch",
+        "torchvision",
+        "onnx",
+        "onnxruntime",
+        "networkx",
+        "numpy",
+        "graphviz",
+        "pygraphviz",
+        "lightning",
+    }
     assert loaded_by(code) & heavy == set()

@@ -293,6 +293,22 @@ def test_shapes_are_written_so_that_they_read_one_way(shape: Tensor, text: str) 
     assert captions.shape(shape) == text
 
 
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        ("x -> reshape(N, 64) -> Linear(5, bias = False)", "5"),
+        ("x -> Conv2d(4, [3, 5], stride = 2, padding = 1)", "4, 3×5, stride 2"),
+        ("x[:, 0, ::2, None]", "[:, 0, ::2, None]"),
+        ('x -> rearrange("n c (h a) w -> n c h a w", a = 2)', "n c (h a) w → n c h a w"),
+        ("x -> MaxPool2d(2)", "2×2"),
+    ],
+)
+def test_operations_show_the_arguments_that_tell_them_apart(call: str, text: str) -> None:
+    *_, node = graph_of(f"model M {{ input x: [N, 1, 8, 8]\n output {call} }}").nodes
+    assert not isinstance(node.op, Graph)
+    assert captions.operation(node.op) == text
+
+
 def test_long_captions_end_at_a_comma() -> None:
     assert captions.shorten("short") == "short"
     assert captions.shorten("one, two, three, four", 17) == "one, two, three,…"

@@ -32,6 +32,7 @@ STEPS = """
 block Pooled(width: int) {
   input x: [N, C, H, W]
   y = x -> conv: Conv2d(width, 3, stride = 2, padding = 1, bias = False) -> bn: BatchNorm2d
+        -> tail: [Conv2d(width, 1), [ReLU, Conv2d(width, 1)]]
   output y -> reshape(N, width * ((H - 1) // 2 + 1), -1)
 }
 model Rows {
@@ -49,12 +50,13 @@ def graph_of(text: str, **arguments: Any) -> Graph:
 
 
 def random_state(graph: Graph, seed: int = 0) -> dict[str, np.ndarray]:
-    """Tensors for a graph; variances are positive."""
+    """Tensors for a graph, of a size that keeps values near 1; variances are positive."""
     numbers = np.random.default_rng(seed)
-    return {
-        name: np.abs(numbers.normal(size=entry.shape)).astype(entry.dtype) * 0.3
-        for name, entry in graph.state()
-    }
+    state: dict[str, np.ndarray] = {}
+    for name, entry in graph.state():
+        array = numbers.normal(size=entry.shape) / np.sqrt(max(1, np.prod(entry.shape[1:])))
+        state[name] = (np.abs(array) + 0.5 if name.endswith("running_var") else array).astype(entry.dtype)
+    return state
 
 
 def run(model: onnx.ModelProto | Path, *inputs: np.ndarray) -> list[np.ndarray]:
@@ -139,6 +141,19 @@ def test_sizes_inside_blocks_are_computed_from_the_inputs(shape: tuple[int, ...]
     assert np.abs(found - expected).max() < 1e-5
 
 
+def test_every_value_has_the_shape_that_the_file_says() -> None:
+    graph = graph_of(STEPS)
+    made = to_onnx(graph, random_state(graph))
+    declared = [info for info in made.graph.value_info if info.name.startswith("/")]
+    assert {"/stem/0", "/pool/conv", "/pool/tail/1/1"} <= {info.name for info in declared}
+    made.graph.output.extend(declared)
+    for n, h, w in ((2, 9, 14), (1, 22, 23)):
+        values = run(made, images(n, 3, h, w))[1:]
+        for info, value in zip(declared, values, strict=True):
+            sizes = [dim.dim_param or dim.dim_value for dim in info.type.tensor_type.shape.dim]
+            assert [eval(str(size), {"N": n, "H": h, "W": w}) for size in sizes] == list(value.shape)
+
+
 dims = st.recursive(
     st.sampled_from([H, W, N]) | st.integers(-9, 9),
     lambda inner: st.one_of(
@@ -175,6 +190,12 @@ def test_sizes_are_what_their_formulas_say(wanted: list[Dim]) -> None:
         expected = [evaluate(dim, {"H": h, "W": w, "N": n}) for dim in wanted]
         assert vector.tolist() == expected
         assert scalar.item() == expected[0]
+
+
+@pytest.mark.parametrize("wanted", [2 * (1 // (H + 1)), (H - 9) // 4, (H - 9) % 4, (5 - W) // (H + 1)])
+def test_sizes_that_runtimes_are_tempted_to_get_wrong(wanted: Dim) -> None:
+    vector, _ = run(sizes_model([wanted]), np.zeros((1, 15, 2), "float32"))
+    assert vector.tolist() == [evaluate(wanted, {"H": 1, "W": 7})]
 
 
 def test_a_size_is_computed_once_however_often_it_is_asked_for() -> None:

@@ -245,7 +245,9 @@ def test_a_model_is_named_behind_a_colon_where_there_are_several(run: Run) -> No
 def test_parameters_and_sizes_are_expressions_of_the_language(run: Run) -> None:
     text = "const SMALL = 3\n" + LINE
     for value, width in {"3": 3, "SMALL + 1": 4, "max(2, 5)": 5, "[7, 8][1]": 8}.items():
-        table = run("summary", "line.net", "--param", f"width={value}", "--set", "N=2", "--json", line=text).result
+        table = run(
+            "summary", "line.net", "--param", f"width={value}", "--set", "N=2", "--json", line=text
+        ).result
         assert table["arguments"] == {"width": width}
         assert table["rows"][0]["outputs"][0]["shape"] == [2, width]
 
@@ -289,7 +291,9 @@ def test_a_diagram_is_written_as_its_suffix_says(run: Run) -> None:
 # ------------------------------------------------------------------------------------------ ways to end
 
 
-@pytest.mark.parametrize("arguments", [["bogus"], ["check"], ["check", "--bogus"], ["summary", "a.net", "--depth", "x"]])
+@pytest.mark.parametrize(
+    "arguments", [["bogus"], ["check"], ["check", "--bogus"], ["summary", "a.net", "--depth", "x"]]
+)
 def test_a_wrong_command_line_is_no_fault_of_netdsl(run: Run, arguments: list[str]) -> None:
     ended = run(*arguments)
     assert (ended.status, ended.out) == (1, "")
@@ -324,9 +328,14 @@ def test_an_output_is_whole_or_not_there(tmp_path: Path) -> None:
     target = tmp_path / "out.txt"
     target.write_text("before", encoding="utf-8")
     target.chmod(0o600)
-    with pytest.raises(RuntimeError), replacing(target) as temporary:
-        temporary.write_text("half", encoding="utf-8")
-        raise RuntimeError
+
+    def fail() -> None:
+        with replacing(target) as made:
+            made.write_text("half", encoding="utf-8")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert [p.name for p in tmp_path.iterdir()] == ["out.txt"]
     assert target.read_text(encoding="utf-8") == "before"
     write(target, "after\r\n")
@@ -355,10 +364,16 @@ def test_colour_is_for_terminals_and_obeys_no_color(tmp_path: Path) -> None:
     path = tmp_path / "broken.net"
     path.write_text(BROKEN, encoding="utf-8")
     plain = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | {"TERM": "xterm"}
-    for environment, coloured in ((plain, True), (plain | {"NO_COLOR": "1"}, False), (plain | {"TERM": "dumb"}, False)):
+    for environment, coloured in (
+        (plain, True),
+        (plain | {"NO_COLOR": "1"}, False),
+        (plain | {"TERM": "dumb"}, False),
+    ):
         main_end, other = pty.openpty()
         command = [sys.executable, "-m", "netdsl", "check", str(path)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=other, env=environment, check=False, cwd=ROOT)
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=other, env=environment, check=False, cwd=ROOT
+        )
         os.close(other)
         shown = os.read(main_end, 100_000).decode()
         os.close(main_end)
@@ -370,8 +385,25 @@ def test_colour_is_for_terminals_and_obeys_no_color(tmp_path: Path) -> None:
 def test_cheap_commands_load_nothing_heavy(tmp_path: Path) -> None:
     path = tmp_path / "line.net"
     path.write_text(MESSY + IMAGES + RECIPE, encoding="utf-8")
-    heavy = {"torch", "torchvision", "onnx", "onnxruntime", "networkx", "numpy", "rich", "pygraphviz", "matplotlib", "PIL"}
-    runs = [["check", str(path)], ["fmt", "--check", str(path)], ["ops", "Conv2d"], ["explain", "E0213"], ["summary", f"{path}:Images"]]
+    heavy = {
+        "torch",
+        "torchvision",
+        "onnx",
+        "onnxruntime",
+        "networkx",
+        "numpy",
+        "rich",
+        "pygraphviz",
+        "matplotlib",
+        "PIL",
+    }
+    runs = [
+        ["check", str(path)],
+        ["fmt", "--check", str(path)],
+        ["ops", "Conv2d"],
+        ["explain", "E0213"],
+        ["summary", f"{path}:Images"],
+    ]
     code = (
         "import sys; from netdsl.cli.app import main\n"
         f"print([main(arguments) for arguments in {runs!r}], file=sys.stderr)\n"
@@ -413,7 +445,8 @@ def test_a_graph_as_json_can_be_read_back(run: Run) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("to", "out"), [("module", "line"), ("torchscript", "line.pt"), ("pt2", "line.pt2"), ("onnx", "line.onnx")]
+    ("to", "out"),
+    [("module", "line"), ("torchscript", "line.pt"), ("pt2", "line.pt2"), ("onnx", "line.onnx")],
 )
 def test_an_export_is_compared_with_the_original(run: Run, to: str, out: str) -> None:
     ended = run("compile", "line.net", "--to", to, "-o", f"new/{out}", "--json", line=LINE)
@@ -427,10 +460,17 @@ def test_an_export_is_compared_with_the_original(run: Run, to: str, out: str) ->
 @pytest.mark.slow
 def test_a_module_is_a_package_that_needs_no_netdsl(run: Run, tmp_path: Path) -> None:
     run("compile", "line.net", "--to", "module", "-o", "package", "--seed", "3", line=LINE)
-    code = "import sys, package; model = package.load(); print(type(model).__name__, model.training, 'netdsl' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    code = (
+        "import sys, package; model = package.load()\n"
+        "print(type(model).__name__, model.training, 'netdsl' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
     assert done.stdout == "Line False False\n"
-    again = run("compile", "line.net", "--to", "module", "-o", "other", "--weights", "package/weights.safetensors")
+    again = run(
+        "compile", "line.net", "--to", "module", "-o", "other", "--weights", "package/weights.safetensors"
+    )
     assert again.status == 0
     assert Path("other/weights.safetensors").read_bytes() == Path("package/weights.safetensors").read_bytes()
 
@@ -438,12 +478,26 @@ def test_a_module_is_a_package_that_needs_no_netdsl(run: Run, tmp_path: Path) ->
 @pytest.mark.slow
 def test_nothing_is_left_of_an_export_that_fails(run: Run) -> None:
     run("compile", "line.net", "--to", "module", "-o", "line", line=LINE)
-    ended = run("compile", "line.net", "--to", "onnx", "-o", "x.onnx", "--weights", "line/weights.safetensors", "--param", "width=5")
+    ended = run(
+        "compile",
+        "line.net",
+        "--to",
+        "onnx",
+        "-o",
+        "x.onnx",
+        "--weights",
+        "line/weights.safetensors",
+        "--param",
+        "width=5",
+    )
     assert (ended.status, ended.out) == (1, "")
     assert "fc.weight is [4, 8], expected [5, 8]" in ended.err
     assert sorted(p.name for p in Path().iterdir()) == ["line", "line.net"]
     assert run("compile", "line.net", "--to", "module", "-o", "not-a-name").status == 1
-    assert run("compile", "line.net", "--to", "onnx", "-o", "x.onnx", "--weights", "gone.safetensors").status == 1
+    assert (
+        run("compile", "line.net", "--to", "onnx", "-o", "x.onnx", "--weights", "gone.safetensors").status
+        == 1
+    )
 
 
 def test_what_makes_no_sense_to_compile_is_refused(run: Run) -> None:
@@ -455,7 +509,9 @@ def test_what_makes_no_sense_to_compile_is_refused(run: Run) -> None:
 @pytest.mark.slow
 def test_a_model_is_trained_measured_and_used(run: Run) -> None:
     images = IMAGES + RECIPE
-    trained = run("train", "images.net", "--epochs", "2", "--set", "optimizer.lr=0.5", "--json", images=images)
+    trained = run(
+        "train", "images.net", "--epochs", "2", "--set", "optimizer.lr=0.5", "--json", images=images
+    )
     assert (trained.status, trained.codes) == (0, [])
     result = trained.result
     assert (result["folder"], result["reason"], len(result["epochs"])) == ("runs/Images-1", "finished", 2)

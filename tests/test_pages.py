@@ -16,7 +16,9 @@ PACKAGE = Path(__file__).parent.parent / "netdsl"
 def halves(path: Path) -> tuple[Section, Section]:
     """The programs before and after the word `Fixed:`."""
     (section,) = sections(path)
-    line = next(i for i, text in enumerate(path.read_text(encoding="utf-8").splitlines()) if text.startswith("Fixed:"))
+    line = next(
+        i for i, text in enumerate(path.read_text(encoding="utf-8").splitlines()) if text.startswith("Fixed:")
+    )
     before = Section(path, section.title, [v for v in section.views if v.start < line])
     after = Section(path, section.title, [v for v in section.views if v.start > line])
     return before, after

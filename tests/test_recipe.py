@@ -257,7 +257,7 @@ def test_metrics_are_those_of_the_whole_set_whatever_the_batches() -> None:
 
 
 def test_reading_a_recipe_loads_no_torch() -> None:
-    heavy = ("torch", "numpy", "sklearn", "matplotlib", "rich")
+    heavy = ("torch", "numpy", "sklearn", "matplotlib")
     script = f"import sys, netdsl.train.recipe; sys.exit(any(m in sys.modules for m in {heavy}))"
     assert (
         subprocess.run(

@@ -61,7 +61,9 @@ def test_exports_agree_with_the_module(
     del count
     compiled, _ = pair(file, name, hand)
     graph = getattr(netdsl.load(SPECS / file), name).graph()
-    run = {"onnx": run_onnx, "torchscript": run_torchscript, "exported": run_exported}[target](graph, compiled, tmp_path)
+    run = {"onnx": run_onnx, "torchscript": run_torchscript, "exported": run_exported}[target](
+        graph, compiled, tmp_path
+    )
     for batch in (1, 7, 64):
         x = torch.randn(batch, 1, 28, 28)
         with torch.no_grad():
@@ -91,7 +93,7 @@ def run_exported(graph, module, folder):
 def test_every_spec_is_clean_and_formatted(path: Path) -> None:
     from netdsl.diagnostics import Report
     from netdsl.source import Source
-    from netdsl.syntax import print_file, parse
+    from netdsl.syntax import parse, print_file
 
     assert [d.message for d in netdsl.check(path).report] == []
     source = Source.read(path)

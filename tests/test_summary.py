@@ -64,8 +64,9 @@ PRINTED = {
         54_273,
     ),
     "digits": (
-        "input x: [N, 1, 28, 28]\n output x -> Conv2d(32, 3) -> MaxPool2d(2) -> Conv2d(64, 5) -> MaxPool2d(2)\n"
-        " -> Dropout2d(0.1) -> AdaptiveMaxPool2d(1) -> Flatten -> Linear(32) -> ReLU -> Linear(10)",
+        "input x: [N, 1, 28, 28]\n output x -> Conv2d(32, 3) -> MaxPool2d(2) -> Conv2d(64, 5)\n"
+        " -> MaxPool2d(2) -> Dropout2d(0.1) -> AdaptiveMaxPool2d(1) -> Flatten -> Linear(32) -> ReLU\n"
+        " -> Linear(10)",
         53_994,
     ),
     "reviews": (
@@ -102,6 +103,17 @@ def test_frozen_parameters_are_not_trainable() -> None:
 # Rows
 
 
+NESTED = """
+block Down(width: int) {
+  input x: [N, C, H, W]
+  y = x -> side: [Conv2d(width, 1, stride = 2), [Conv2d(width, 1), ReLU]]
+  output y + (x -> main: Conv2d(width, 3, stride = 2, padding = 1))
+}
+model Net {
+  input x: [N, 3, H, W]
+  output x -> stages: [Down(4), Down(8)]
+}
+"""
 BRANCHED = """
 block Wide(width: int) {
   input x: [N, C, H, W]
@@ -138,6 +150,17 @@ def test_sizes_are_symbolic_until_they_are_fixed() -> None:
         assert evaluate(symbolic.memory, values) == number.memory
     assert row(fixed, "b.conv").multiply_adds == 2 * 8 * 5 * 6 * 4 * 9
     assert row(fixed, "b.conv").memory == 2 * 8 * 5 * 6 * 4
+
+
+def test_sizes_that_are_fixed_early_and_late_give_the_same_figures() -> None:
+    *_, model = netdsl.loads(NESTED)
+    sizes = {"N": 3, "H": 21, "W": 10}
+    late, early = summary(model.graph()), summary(model.graph(sizes=sizes))
+    assert len(late.rows) == len(early.rows) > 8
+    for symbolic, fixed in zip(late.rows, early.rows, strict=True):
+        assert evaluate(symbolic.multiply_adds, sizes) == fixed.multiply_adds
+        assert evaluate(symbolic.memory, sizes) == fixed.memory
+    assert late.totals.multiply_adds == multiply_adds(model.graph())
 
 
 def test_a_block_has_what_it_holds() -> None:

@@ -60,6 +60,13 @@ class Small(nn.Module):
         return self.fc(self.drop(self.norm(self.conv(x)).relu()).flatten(1))
 
 
+class TwoInTraining(Small):
+    """A network with a second output, in training only."""
+
+    def forward(self, x: Tensor) -> Any:
+        return (super().forward(x), x) if self.training else super().forward(x)
+
+
 def stripes(count: int, seed: int = 0) -> Split:
     """Images of 4x4 in which the brightest row is the class."""
     random = torch.Generator().manual_seed(seed)
@@ -195,13 +202,14 @@ def test_broken_data_is_refused_before_training(what: str, tmp_path: Path) -> No
 
 
 def test_a_model_that_does_not_fit_is_refused_before_training(tmp_path: Path) -> None:
-    misfits = {
-        "E0611": lambda: Small(classes=7),
-        "E0612": lambda: Small(channels=3),
-        "E0618": lambda: nn.Conv2d(1, 4, 3),
-        "E0615": nn.Flatten,
-    }
-    for code, make in misfits.items():
+    misfits: list[tuple[str, Any]] = [
+        ("E0611", lambda: Small(classes=7)),
+        ("E0612", lambda: Small(channels=3)),
+        ("E0615", nn.Flatten),
+        ("E0615", TwoInTraining),
+        ("E0618", lambda: nn.Conv2d(1, 4, 3)),
+    ]
+    for code, make in misfits:
         with pytest.raises(TrainError) as caught:
             run(make, recipe(), data=DATA, out=tmp_path / code)
         assert caught.value.diagnostic.code == code

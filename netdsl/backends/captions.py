@@ -8,9 +8,11 @@ from typing import Any
 from netdsl.ir.dims import Dim, Symbol
 from netdsl.ir.graph import Graph, Operation
 from netdsl.ir.types import Tensor, Type
+from netdsl.ops.target import Arg, Stride
 
 # Arguments worth a place in a caption although they are given by keyword; all others are in the tooltip.
-_TELLING = frozenset(("stride", "dilation", "groups", "dim", "num_layers", "bidirectional", "pattern"))
+_TELLING = frozenset(("stride", "dilation", "groups", "dim", "num_layers", "bidirectional"))
+_UNNAMED = frozenset(("indices",))  # they speak for themselves
 _LONGEST = 36
 
 
@@ -54,11 +56,12 @@ def operation(op: Operation) -> str:
     positional = getattr(op, "positional", ())
     parts: list[str] = []
     for name, value in op.arguments().items():
-        if name not in positional and name not in _TELLING:
+        alone = name in positional or name in _UNNAMED
+        if not alone and name not in _TELLING:
             continue
         text = _value(value, axes if name.endswith(("kernel_size", "output_size")) else 1)
-        parts.append(text if name in positional else f"{name} {text}")
-    return shorten(", ".join(parts))
+        parts.append(text if alone else f"{name} {text}")
+    return shorten(", ".join(parts).replace("->", "→"))
 
 
 def arguments(graph: Graph) -> str:
@@ -68,8 +71,8 @@ def arguments(graph: Graph) -> str:
 
 
 def constructor(name: str, given: Mapping[str, Any]) -> str:
-    """`Conv2d(out_channels = 10, kernel_size = 5)`."""
-    inside = ", ".join(f"{key} = {value}" for key, value in given.items())
+    """What was written: `Conv2d(out_channels = 10, kernel_size = 5)`."""
+    inside = ", ".join(f"{key} = {_value(value)}" for key, value in given.items())
     return f"{name}({inside})" if inside else name
 
 
@@ -88,8 +91,17 @@ def _is_plain(value: Any) -> bool:
 
 
 def _value(value: Any, times: int = 1) -> str:
+    """A static value; a kernel's size along `times` axes as `3×3`, an index as `[:, 0]`."""
     if isinstance(value, tuple):
-        return ("×" if times > 1 else ", ").join(map(_value, value)) if times > 1 else str(list(value))
+        parts = [_value(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+        return "×".join(parts) if times > 1 else f"[{', '.join(parts)}]"
+    if isinstance(value, Stride):
+        ends = ("" if end is None else str(end) for end in (value.start, value.stop))
+        return ":".join(ends) + (f":{value.step}" if value.step is not None else "")
+    if isinstance(value, Arg):
+        return "·"
+    if value is Ellipsis:
+        return "..."
     if isinstance(value, int) and not isinstance(value, bool) and times > 1:
         return "×".join([str(value)] * times)
     return str(value)

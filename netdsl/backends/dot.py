@@ -24,9 +24,13 @@ _COLOURS: Final = {
     "block": ("#E9EEF3", "#51616F"),
 }
 _FAMILIES: Final = {  # modules that share a colour
+    "activation_functions": "activation",
+    "softmax": "activation",
     "adaptive": "pool",
     "fractional": "pool",
     "unpool": "pool",
+    "pool_functions": "pool",
+    "batchnorm": "norm",
     "normalize": "norm",
     "scaled_attention": "attention",
     "transformer": "attention",

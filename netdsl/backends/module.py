@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import linecache
 import sys
+import warnings
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -72,7 +73,9 @@ def read_state(path: str | Path) -> Mapping[str, Tensor]:
     try:
         if Path(path).suffix == ".safetensors":
             return load_file(path)
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected pickle protocol", category=UserWarning)
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise BackendError(f"there is no file {path}") from None
     except (SafetensorError, UnpicklingError, RuntimeError, EOFError, OSError) as problem:

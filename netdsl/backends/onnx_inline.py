@@ -6,9 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from netdsl.backends.errors import BackendError
+from netdsl.backends.meaning import inside, outside
 from netdsl.backends.onnx_target import Recorder
 from netdsl.ir.decide import Assumptions
-from netdsl.ir.dims import Dim, substitute
+from netdsl.ir.dims import Dim
 from netdsl.ir.graph import Graph, Literal, Node, Operand, Output
 from netdsl.ir.types import Scalar, State, Tensor, Type
 from netdsl.ops.base import ShapeProblem
@@ -119,8 +120,7 @@ class _Body:
             facts = [f"at {node.span}" if node.span else "", f"help: {problem.help}" if problem.help else ""]
             raise BackendError(problem.message, [fact for fact in facts if fact]) from problem
         for result, type in zip(results, node.types, strict=True):
-            shape = [substitute(dim, self.meaning) for dim in tensor(type).shape]
-            self.types.setdefault(result.name, tensor(type).with_shape(*shape))
+            self.types.setdefault(result.name, tensor(outside(type, self.meaning)))
         return results
 
     def _block(self, node: Node, block: Graph, operands: list[Value]) -> Sequence[Value]:
@@ -131,7 +131,7 @@ class _Body:
             self.types,
             f"{self.scope}{path.replace('.', '/')}/",
             f"{self.prefix}{node.label}." if node.label else self.prefix,
-            {name: substitute(dim, self.meaning) for name, dim in node.sizes},
+            inside(node, self.meaning),
         )
         values = body.write(operands, {output.value for output in evaluation_outputs(block)})
         return [

@@ -126,11 +126,14 @@ class SizeWriter:
         return self._known[key]
 
     def _floor(self, numerator: Dim, denominator: Dim, name: str) -> OnnxValue:
-        """ONNX divides towards zero, sizes round down: the same unless something is negative."""
+        """ONNX divides towards zero, sizes round down: the same unless something is negative.
+
+        onnxruntime makes `1 / x * y` into `y / x`, which is wrong for integers, so 1 is not divided as it is.
+        """
         top, bottom = self._size(numerator), self._size(denominator)
         with Assumptions():  # sizes are in the model's free dimensions here, whatever body asks
             least, divisor = minimum_value(numerator), minimum_value(denominator)
-        if least is None or least < 0 or divisor is None or divisor < 1:
+        if least is None or least < 0 or divisor is None or divisor < 1 or numerator == 1:
             rest = self._recorder.in_prologue("Mod", [top, bottom], f"{name}/rest")
             top = self._recorder.in_prologue("Sub", [top, rest], f"{name}/whole")
         return self._recorder.in_prologue("Div", [top, bottom], name)

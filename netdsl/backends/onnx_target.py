@@ -15,6 +15,7 @@ from typing import Any, cast
 import numpy as np
 from onnx import AttributeProto, defs, helper
 
+from netdsl.backends.captions import constructor
 from netdsl.backends.onnx_sizes import SizeWriter
 from netdsl.backends.onnx_types import DTYPE_OF_ONNX, dtype_of_string, element_type, numpy_dtype
 from netdsl.ir.dims import Dim, Expr, substitute
@@ -252,7 +253,7 @@ class Recorder(OnnxTarget):
             return {}
         kind = op.kind if op.kind.isidentifier() else steps[-1].kind
         base = self.node_names.claim(scope + (label.replace(".", "/") if label else kind))
-        steps[0].doc = str(op)
+        steps[0].doc = constructor(op.kind, op.arguments())
         wanted: dict[str, str] = {}
         for number, value in enumerate(values):
             plain = base if len(values) == 1 else f"{base}.{number}"
@@ -289,7 +290,7 @@ class Recorder(OnnxTarget):
 
     def _initializer(self, stored: Stored, wanted: str, shape: tuple[int, ...]) -> OnnxValue:
         key = (stored.key, stored.how, stored.arguments)
-        if key not in self._named:
+        if True:
             self._named[key] = self.values.claim(wanted)
             self.stored[self._named[key]] = stored
             self.dtypes[self._named[key]] = stored.state.dtype

@@ -211,18 +211,19 @@ def example_inputs(graph: Graph, sizes: Mapping[str, int], seed: int = 0) -> tup
 
 
 def _lookups(graph: Graph, sizes: Mapping[str, int]) -> Iterator[int]:
-    """The sizes of the tables that integers choose from: embeddings, and tensors that are indexed."""
+    """The sizes of the tables that integers choose from: embeddings, classes, and tensors that are indexed."""
     for node in graph.nodes:
         if isinstance(node.op, Graph):
             inner = {**sizes, **{name: evaluate(dim, sizes) for name, dim in node.sizes}}
             yield from _lookups(node.op, inner)
             continue
-        rows = node.op.arguments().get("num_embeddings")
-        if isinstance(rows, int):
-            yield rows
+        given = node.op.arguments()
+        yield from (given[name] for name in _TABLES if isinstance(given.get(name), int) and given[name] > 0)
         types = [t for t in graph.operand_types(node) if isinstance(t, TensorType)]
-        if len(types) > 1 and any(not t.is_float for t in types[1:]) and node.op.kind in _INDEXED:
-            yield min((evaluate(dim, sizes) for dim in types[0].shape), default=_INTEGERS)
+        floats = [t for t in types if t.is_float]
+        if node.op.kind in _INDEXED and floats and len(floats) < len(types):
+            yield min((evaluate(dim, sizes) for dim in floats[0].shape), default=_INTEGERS)
 
 
-_INDEXED: Final = frozenset(("index", "gather", "index_select", "take_along_dim", "scatter"))
+_TABLES: Final = ("num_embeddings", "num_classes")
+_INDEXED: Final = frozenset(("index", "gather", "index_select", "take_along_dim", "scatter", "embedding"))

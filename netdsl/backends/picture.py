@@ -13,9 +13,10 @@ from math import prod
 from typing import Any, Literal, TypeAlias
 
 from netdsl.backends import captions
+from netdsl.backends.meaning import inside, outside
 from netdsl.backends.repetition import boxes, contents, looks, nesting, only_run, runs
-from netdsl.ir.dims import Dim, substitute
-from netdsl.ir.graph import Graph, Node, Output
+from netdsl.ir.dims import Dim
+from netdsl.ir.graph import Graph, Node, Operand, Output
 from netdsl.ir.graph import Literal as Number
 from netdsl.ir.measure import parameter_count
 from netdsl.ir.types import Tensor, Type
@@ -87,11 +88,12 @@ def picture(graph: Graph, depth: int | None = None) -> Picture:
     model = Frame("model")
     drawer.whole(graph, model, levels, prefix="")
     insets = _insets(drawer) if glance else []
-    _mark_courses(drawer.arrows)
+    arrows = _merged(drawer.arrows)
+    _mark_courses(arrows)
     for frame in (model, *insets):
-        _mark_entries(frame, drawer.arrows)
+        _mark_entries(frame, arrows)
     note = captions.count(parameter_count(graph), "parameter")
-    return Picture(graph.name, note, model, drawer.arrows, insets)
+    return Picture(graph.name, note, model, arrows, insets)
 
 
 def default_depth(graph: Graph) -> int:
@@ -117,6 +119,22 @@ def _insets(drawer: _Drawer) -> list[Frame]:
         drawer.whole(block, frame, depth, prefix=f"{frame.id}:")
         frames.append(frame)
     return frames
+
+
+def _merged(arrows: Sequence[Arrow]) -> list[Arrow]:
+    """Arrows between the same boxes as one: `3 × (N×8)`. An arrow from nowhere is none."""
+    together: dict[tuple[str, str], list[str]] = {}
+    for arrow in arrows:
+        if arrow.tail:
+            together.setdefault((arrow.tail, arrow.head), []).append(arrow.text)
+    return [Arrow(tail, head, _label(texts)) for (tail, head), texts in together.items()]
+
+
+def _label(texts: Sequence[str]) -> str:
+    counts: dict[str, int] = {}
+    for text in filter(None, texts):
+        counts[text] = counts.get(text, 0) + 1
+    return ", ".join(text if times == 1 else f"{times} × ({text})" for text, times in counts.items())
 
 
 def _mark_courses(arrows: Sequence[Arrow]) -> None:
@@ -245,13 +263,18 @@ class _Body:
         for run in runs(self.graph):
             together = run.times > 1 and (not self.depth or self.drawer.plates)
             for nodes in (run.nodes,) if together else ((node,) for node in run.nodes):
-                self._node(nodes[0], len(nodes), nodes[-1].results)
+                self._nodes(nodes)
         return self.values
 
-    def _node(self, node: Node, times: int, results: Sequence[int]) -> None:
+    def _nodes(self, nodes: Sequence[Node]) -> None:
+        """One node, or several that are drawn as one."""
+        node, last = nodes[0], nodes[-1]
+        title = node.label or ""
+        if len(nodes) > 1 and node.label and last.label:
+            title = f"{node.label}–{last.label}"
         block = node.op if isinstance(node.op, Graph) else None
-        made = self._operation(node) if block is None else self._block(node, block, times)
-        self.values.update(zip(results, made, strict=True))
+        made = self._operation(node) if block is None else self._block(node, block, title, len(nodes))
+        self.values.update(zip(last.results, made, strict=True))
 
     # -- operations
 
@@ -265,7 +288,7 @@ class _Body:
             node.label or "",
             f"{op.kind} {captions.operation(op)}".strip(),
             family=type(op).__module__.rsplit(".", 1)[-1],
-            hint=self._hint(node, str(op)),
+            hint=self._hint(node, captions.constructor(op.kind, op.arguments())),
         )
         if owned:
             new = self.drawer.first(self.prefix + (node.label or ""))
@@ -285,33 +308,31 @@ class _Body:
 
     # -- blocks
 
-    def _block(self, node: Node, block: Graph, times: int) -> list[_Value]:
+    def _block(self, node: Node, block: Graph, title: str, times: int) -> list[_Value]:
         repeated = only_run(block)
         if not self.depth or (repeated and self.depth == 1):
-            return self._closed(node, block, times)
-        path, depth, sizes = f"{self._path(node)}.", self.depth - 1, self._sizes(node)
+            return self._closed(node, block, title, times)
+        path, depth, sizes = f"{self._path(node)}.", self.depth - 1, inside(node, self.meaning)
         caption = "" if block.kind == "sequential" else block.name
         if repeated and self.drawer.plates:  # the list and the block in it are one thing in the picture
             inner = repeated.nodes[0]
             assert isinstance(inner.op, Graph), "only blocks repeat"
             path, depth, times, block = f"{path}{inner.label}.", depth - 1, repeated.times, inner.op
-            sizes = {name: substitute(dim, sizes) for name, dim in inner.sizes}
+            sizes = inside(inner, sizes)
             caption = block.name
-        frame = Frame(
-            self._box_id(node, block.name), node.label or "", _times(caption, times), _owned(block, times)
-        )
+        frame = Frame(self._box_id(node, block.name), title, _times(caption, times), _owned(block, times))
         self.frame.items.append(frame)
-        inside = _Body(self.drawer, block, frame, path, depth, sizes)
-        values = inside.draw([self.values[o] for o in node.operands if isinstance(o, int)])
+        body = _Body(self.drawer, block, frame, path, depth, sizes)
+        values = body.draw([self._source(operand) for operand in node.operands])
         return [values[output.value] for output in block.outputs]
 
-    def _closed(self, node: Node, block: Graph, times: int) -> list[_Value]:
+    def _closed(self, node: Node, block: Graph, title: str, times: int) -> list[_Value]:
         caption = contents(block) if block.kind == "sequential" else block.name
         new = self.drawer.first(self._path(node)) or not node.label
         box = Box(
             self._box_id(node, block.name),
             "block",
-            node.label or "",
+            title,
             _times(caption, times),
             _owned(block, times) if new else "shared",
             "block",
@@ -334,32 +355,31 @@ class _Body:
         path = self._path(node) if node.label else ""
         return f"{path}: {what}" if path else what
 
-    def _sizes(self, node: Node) -> dict[str, Dim]:
-        return {name: substitute(dim, self.meaning) for name, dim in node.sizes}
-
     def _made(self, node: Node, box: Box) -> list[_Value]:
         """The results of what `box` shows; a shape is written where it changes."""
         given = [type for type in self.graph.operand_types(node) if isinstance(type, Tensor)]
         return [_Value(box.id, "" if type in given[:1] else self._shape(type)) for type in node.types]
 
     def _shape(self, type: Type) -> str:
-        if isinstance(type, Tensor):
-            type = type.with_shape(*(substitute(dim, self.meaning) for dim in type.shape))
-        return captions.shape(type)
+        return captions.shape(outside(type, self.meaning))
 
     def _arrows(self, node: Node, box: Box) -> None:
         read = [operand for operand in dict.fromkeys(node.operands) if isinstance(operand, int)]
         for operand in read:
-            if operand not in self.values:
-                self._tensor(operand)
-            value = self.values[operand]
+            value, type = self._source(operand), self.graph.types[operand]
             text = value.text
-            if (
-                len(read) > 1 and not value.in_box and self.graph.types[operand] not in node.types
-            ):  # parts that make something else
-                text = self._shape(self.graph.types[operand])
+            if len(read) > 1 and not value.in_box and type not in node.types:  # a part of something else
+                text = self._shape(type)
             self.drawer.arrows.append(Arrow(value.box, box.id, text))
             value.text = ""
+
+    def _source(self, operand: Operand) -> _Value:
+        """Where an operand comes from; a number comes from nowhere."""
+        if not isinstance(operand, int):
+            return _Value("")
+        if operand not in self.values:
+            self._tensor(operand)
+        return self.values[operand]
 
     def _tensor(self, number: int) -> None:
         """A `param` or `buffer`, drawn where it is first read."""

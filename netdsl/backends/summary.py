@@ -13,7 +13,9 @@ from fnmatch import fnmatchcase
 from math import gcd, prod
 from typing import Any
 
+from netdsl.backends import captions
 from netdsl.backends.captions import number
+from netdsl.backends.meaning import inside, outside
 from netdsl.ir.decide import Assumptions
 from netdsl.ir.dims import Dim, Expr, exact_div, product, substitute
 from netdsl.ir.graph import Graph, Node, Operation
@@ -126,7 +128,7 @@ def summary(graph: Graph, sizes: Mapping[str, int] | None = None, frozen: Sequen
     """
     meaning: dict[str, Dim] = dict(sizes or {})
     rows = tuple(_Measure().rows(graph, _Place(meaning)))
-    inputs = tuple((entry.name, _fixed(entry.type, meaning)) for entry in graph.inputs)
+    inputs = tuple((entry.name, outside(entry.type, meaning)) for entry in graph.inputs)
     return Summary(graph.name, graph.arguments, inputs, rows, _totals(graph, rows, inputs, frozen))
 
 
@@ -159,10 +161,9 @@ class _Place:
     def path(self, label: str | None) -> str:
         return self.prefix + label if label else ""
 
-    def inside(self, node: Node, *, live: bool) -> _Place:
-        sizes = {name: substitute(dim, self.meaning) for name, dim in node.sizes}
+    def within(self, node: Node, *, live: bool) -> _Place:
         prefix = f"{self.prefix}{node.label}." if node.label else self.prefix
-        return _Place(sizes, prefix, self.depth + 1, live)
+        return _Place(inside(node, self.meaning), prefix, self.depth + 1, live)
 
 
 class _Measure:
@@ -201,7 +202,7 @@ class _Measure:
         path = place.path(node.label)
         shared = bool(path) and self._seen(path)
         state: Mapping[str, State] = op.state(*operands) if path and not shared else {}
-        outputs = tuple(_fixed(type, place.meaning) for type in node.types)
+        outputs = tuple(outside(type, place.meaning) for type in node.types)
         return Row(
             path,
             op.kind,
@@ -216,20 +217,20 @@ class _Measure:
     def _block(self, node: Node, block: Graph, place: _Place, runs: bool) -> Iterator[Row]:
         path = place.path(node.label)
         shared = bool(path) and self._seen(path)
-        inside = list(self.rows(block, place.inside(node, live=runs)))
-        direct = [row for row in inside if row.depth == place.depth + 1]
+        held = list(self.rows(block, place.within(node, live=runs)))
+        direct = [row for row in held if row.depth == place.depth + 1]
         yield Row(
             path,
             "Sequential" if block.kind == "sequential" else block.name,
             place.depth,
-            tuple(_fixed(type, place.meaning) for type in node.types),
+            tuple(outside(type, place.meaning) for type in node.types),
             sum(row.parameters for row in direct),
             _total(row.multiply_adds for row in direct),
             _total(row.memory for row in direct),
             is_block=True,
             shared=shared,
         )
-        yield from inside
+        yield from held
 
     def _seen(self, path: str) -> bool:
         """Whether the layer or tensor at `path` has been counted; it has now."""
@@ -241,12 +242,6 @@ class _Measure:
 def _size(type: Tensor) -> int:
     """The number of elements of a param or buffer, whose sizes are fixed."""
     return prod(dim for dim in type.shape if isinstance(dim, int))
-
-
-def _fixed(type: Type, meaning: Mapping[str, Dim]) -> Type:
-    if not isinstance(type, Tensor):
-        return type
-    return type.with_shape(*(substitute(dim, meaning) for dim in type.shape))
 
 
 def _type_bytes(type: Type) -> Dim:
@@ -268,6 +263,7 @@ def _total(dims: Iterable[Dim]) -> Dim:
 
 _HEADER = ("layer", "kind", "output", "parameters", "multiply-adds", "memory")
 _LEFT = 3  # columns of words; the others are figures
+_WIDEST = 44  # characters of a symbolic figure; the data has all of it
 
 
 def _input_lines(inputs: Sequence[tuple[str, Type]]) -> Iterator[tuple[str, ...]]:
@@ -292,7 +288,8 @@ def _lines(rows: Sequence[Row], depth: int | None) -> Iterator[tuple[str, ...]]:
             if row.multiply_adds != 0
             else ""
         )
-        yield row.path, row.kind, shape, own, work, memory(row.memory) if row.memory != 0 else ""
+        size = memory(row.memory) if row.memory != 0 else ""
+        yield row.path, row.kind, shape, own, captions.shorten(work, _WIDEST), captions.shorten(size, _WIDEST)
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -346,7 +343,17 @@ def _factored(dim: Dim) -> tuple[int, str]:
     factor = gcd(*(factor for _, factor in dim.terms))
     rest = exact_div(dim, factor)
     text = str(dim if rest is None else rest)
-    return factor, f"*{text}" if len(getattr(rest, "terms", ())) == 1 else f"*({text})"
+    return factor if rest is not None else 1, f"*({text})" if _is_sum(text) else f"*{text}"
+
+
+def _is_sum(text: str) -> bool:
+    """Whether a sign of addition stands outside all parentheses of `text`."""
+    depth = 0
+    for character in text:
+        depth += (character == "(") - (character == ")")
+        if depth == 0 and character in "+-%":
+            return True
+    return False
 
 
 # Data

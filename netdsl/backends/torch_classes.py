@@ -14,6 +14,7 @@ from netdsl.ir.graph import Graph
 
 # A width that a layer takes and gives has this name.
 _BOTH_WAYS: Final = {"in_channels": "channels", "in_features": "features"}
+_DEEPEST: Final = 12  # a sequence nested deeper than this is a class: Python allows 200 open parentheses
 _GIVEN: Final = ("out_channels", "out_features")
 
 
@@ -75,8 +76,8 @@ class Classes:
         self.classes: list[ModuleClass] = []
         self.blocks: dict[int, Block] = {}
         self.labels: dict[int, str] = {}
+        self.depths: dict[int, int] = {}  # how deep sequences are nested in a sequence
         self.of: dict[int, ModuleClass] = {}
-        self.keys: dict[Any, ModuleClass] = {}
         roots = {id(model) for model in models}
         for level in _by_height(models):
             self._name_lists(level)
@@ -95,8 +96,11 @@ class Classes:
             drawn = sketch(graph, lambda block: self.blocks[id(block)])
             chain = None if id(graph) in roots else as_chain(graph, drawn.nodes)
             if chain is not None:
-                self.blocks[id(graph)] = Block(chain)
-                continue
+                depth = 1 + max((self.depths.get(id(node.op), 0) for node in graph.nodes), default=0)
+                if depth <= _DEEPEST:
+                    self.blocks[id(graph)] = Block(chain)
+                    self.depths[id(graph)] = depth
+                    continue
             walk = Walk()
             walk.sketch(drawn)
             groups.setdefault((graph.name, tuple(walk.key)), []).append((graph, drawn, walk))
@@ -153,7 +157,7 @@ def _name_others(made: ModuleClass, columns: dict[tuple[str, ...], list[Slot]]) 
     for key, slots in columns.items():
         if key in made.codes:
             continue
-        derived = _derived(slots[0].values, parameters)
+        derived = _derived(slots[0], parameters)
         if derived is not None:
             made.codes[key] = derived
             continue
@@ -163,23 +167,43 @@ def _name_others(made: ModuleClass, columns: dict[tuple[str, ...], list[Slot]]) 
     made.arguments[:0] = inferred
 
 
-def _derived(values: tuple[Any, ...], parameters: list[Argument]) -> Code | None:
-    """`values` from one parameter: a multiple of it, a number divided by it, or the root of one over either."""
+def _derived(slot: Slot, parameters: list[Argument]) -> Code | None:
+    """A number that follows from one parameter: a multiple of it, half of it as padding, a number divided by it, or the
+    root of one over either. What a layer takes is not computed from what it gives, even if the numbers happen to fit."""
+    if slot.hint.startswith("in_"):
+        return None
     for parameter in parameters:
-        bases = parameter.values
-        if any(type(base) is not int or base <= 0 for base in bases):
-            continue
-        pairs = list(zip(values, bases, strict=True))
-        if all(type(value) is int and value > 0 for value in values):
-            if values[0] > bases[0] and all(v * bases[0] == values[0] * b and v % b == 0 for v, b in pairs):
-                return Code(f"{values[0] // bases[0]} * {parameter.name}", PRODUCT)
-            if len({v * b for v, b in pairs}) == 1:
-                return Code(f"{values[0] * bases[0]} // {parameter.name}", PRODUCT)
-        if all(v == b**-0.5 for v, b in pairs):
-            return Code(f"{parameter.name}**-0.5", POWER)
-        whole = round(bases[0] * values[0] ** -2) if type(values[0]) is float and values[0] > 0 else 0
-        if whole and all(whole % b == 0 and v == (whole // b) ** -0.5 for v, b in pairs):
-            return Code(f"({whole} // {parameter.name}) ** -0.5", POWER)
+        if all(type(base) is int and base > 0 for base in parameter.values):
+            pairs = list(zip(slot.values, parameter.values, strict=True))
+            if all(type(value) is int and value >= 0 for value in slot.values):
+                found = _whole(pairs, parameter.name, slot.hint)
+            else:
+                found = _root(pairs, parameter.name)
+            if found is not None:
+                return found
+    return None
+
+
+def _whole(pairs: list[tuple[Any, int]], name: str, hint: str) -> Code | None:
+    first, base = pairs[0]
+    factor, product = first // base, first * base
+    if factor > 1 and all(v == factor * b for v, b in pairs):
+        return Code(f"{factor} * {name}", PRODUCT)
+    if hint == "padding" and all(v == b // 2 for v, b in pairs):
+        return Code(f"{name} // 2", PRODUCT)
+    if product and all(v * b == product for v, b in pairs):
+        return Code(f"{product} // {name}", PRODUCT)
+    return None
+
+
+def _root(pairs: list[tuple[Any, int]], name: str) -> Code | None:
+    if not all(type(value) is float and value > 0 for value, _ in pairs):
+        return None
+    if all(v == b**-0.5 for v, b in pairs):
+        return Code(f"{name}**-0.5", POWER)
+    total = round(pairs[0][1] * pairs[0][0] ** -2)
+    if total and all(total % b == 0 and v == (total // b) ** -0.5 for v, b in pairs):
+        return Code(f"({total} // {name}) ** -0.5", POWER)
     return None
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Final
 
-from netdsl.backends.torch_names import dotted, identifier, literal
+from netdsl.backends.torch_names import dotted, identifier, is_plain, literal, plain
 from netdsl.ir.dims import Expr, symbols
 from netdsl.ops.target import AllArgs, Arg, Call, Index, Infix, Method, Prefix, Stride, Symbol
 
@@ -25,7 +25,12 @@ _LEVELS: Final = {
     **dict.fromkeys(("*", "/", "//", "%", "@"), PRODUCT),
     "**": POWER,
 }
-TORCH_ROOTS: Final = ("torch", "nn", "F")  # written in full; anything else is imported by its last name
+TORCH_ROOTS: Final = (
+    "torch",
+    "nn",
+    "F",
+    "self",
+)  # written in full; anything else is imported by its last name
 _SIMPLE: Final = re.compile(r"-?[\w.]+", re.ASCII)
 
 
@@ -190,13 +195,14 @@ def weight(tree: Any) -> int:
 class Writer:
     """Trees to text. `sizes` names the variable of each free dimension, `slots` says what stands for a slot.
 
-    `used` collects the dotted names of what was written, for the imports.
+    `used` collects the dotted names of what was written, for the imports, and `classes` the classes of this file.
     """
 
     sizes: Mapping[str, str] = field(default_factory=dict)
     slots: Callable[[Slot], Code] | None = None
     values: Callable[[int], str] | None = None
     used: set[str] = field(default_factory=set)
+    classes: set[Any] = field(default_factory=set)
 
     def text(self, tree: Any, level: int = 0) -> str:
         """The text of `tree`, in parentheses where it binds less than `level`."""
@@ -216,10 +222,11 @@ class Writer:
         if isinstance(function, str):
             self.used.add(dotted(function))
             return function if function.split(".")[0] in TORCH_ROOTS else function.rpartition(".")[2]
+        self.classes.add(function)
         return function.name
 
     def arguments(self, args: tuple[Any, ...], kwargs: tuple[tuple[str, Any], ...]) -> list[str]:
-        named = [f"{dotted(name)}={self.text(value)}" for name, value in kwargs]
+        named = [f"{plain(name)}={self.text(value)}" for name, value in kwargs]
         return [self.text(arg) for arg in args] + named
 
     def _call(self, tree: Call) -> tuple[str, int]:
@@ -282,6 +289,8 @@ class Writer:
         return dotted(tree.name), ATOM
 
     def _size(self, tree: Expr) -> tuple[str, int]:
+        if not all(is_plain(name) for name in symbols(tree)):
+            raise ValueError(f"not the name of a dimension: {sorted(symbols(tree))}")
         parsed = ast.parse(str(tree), mode="eval")
         for node in ast.walk(parsed):
             if isinstance(node, ast.Name):

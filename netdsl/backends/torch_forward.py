@@ -24,10 +24,14 @@ _WORDS: Final = dict(
 
 
 class Access(NamedTuple):
-    """The text that reaches a module or tensor of the class; `scripted` is TorchScript's, where that differs."""
+    """The text that reaches a module or tensor of the class; `scripted` is TorchScript's, where that differs.
+
+    A tensor is then read into the variable `local`.
+    """
 
     text: str
     scripted: str = ""
+    local: str = ""
 
 
 class Loop(NamedTuple):
@@ -78,7 +82,7 @@ class Forward:
         graph = self.sketch.graph
         self.steps = steps(self.sketch)
         self.inputs = input_names(entry.name for entry in graph.inputs)
-        self.local = {value: _local(access) for value, access in self.fixed.items()}
+        self.local = {value: access.local or access.text for value, access in self.fixed.items()}
         self.variables = Variables(graph, self.steps, self.inputs, self.local, self.avoid)
         written = [self._named(place, step) for place, step in enumerate(self.steps)]
         self._name_sizes()
@@ -275,11 +279,6 @@ class Forward:
             *lines,
             f"{INDENT}return {inside if self.returns == 'tuple' else f'{self.returns}({inside})'}",
         ]
-
-
-def _local(access: Access) -> str:
-    """What a param or buffer is called in `forward`: itself, or a variable where it has the name of a method."""
-    return f"{access.scripted.rpartition('.')[2]}_" if access.scripted else access.text
 
 
 def _both_ways(indent: str, target: str, scripted: list[str], plain: list[str]) -> list[str]:

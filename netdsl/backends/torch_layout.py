@@ -16,7 +16,7 @@ from netdsl.backends.torch_expressions import (
     chain_call,
     split,
 )
-from netdsl.backends.torch_names import comment, dotted, literal
+from netdsl.backends.torch_names import comment, dotted, literal, plain
 from netdsl.ops.target import Call, Method
 
 _ROOMY: Final = 3  # a sequence of this many layers has a line for each
@@ -110,4 +110,4 @@ def _brackets(writer: Writer, tree: Any) -> Brackets | None:
 
 
 def _named(args: tuple[Any, ...], kwargs: tuple[tuple[str, Any], ...]) -> list[tuple[str, Any]]:
-    return [("", arg) for arg in args] + [(f"{dotted(name)}=", value) for name, value in kwargs]
+    return [("", arg) for arg in args] + [(f"{plain(name)}=", value) for name, value in kwargs]

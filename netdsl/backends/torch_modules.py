@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from netdsl.backends.errors import BackendError
 from netdsl.backends.torch_expressions import TORCH_ROOTS, Code, Make, Pairs, Repeat, Use, Writer, runs
 from netdsl.backends.torch_forward import INDENT, Access, Forward, Loop
 from netdsl.backends.torch_layout import statement
@@ -20,7 +21,9 @@ from netdsl.backends.torch_names import (
 )
 from netdsl.backends.torch_sizes import ShapeText
 from netdsl.backends.torch_sketch import Applied, Fixed, Learned, Sketch
+from netdsl.ir.dims import Expr
 from netdsl.ir.graph import Graph
+from netdsl.ir.types import Tensor
 from netdsl.ops.target import Call
 
 _MANY: Final = 3  # so many layers are a loop
@@ -32,6 +35,7 @@ class Branch:
     """One part of the labels of a class: a layer, or a container of those whose labels go on after a dot."""
 
     made: Any = None
+    node: Applied | None = None  # the use that says how it is made
     parts: dict[str, Branch] = field(default_factory=dict)
     access: Access = Access("")
 
@@ -57,7 +61,7 @@ class Attributes:
             self.fixed[buffer.buffer.value] = _own(buffer.buffer.name, "_buffers")
         for applied in sketch.nodes:
             if applied.node.label is not None and applied.make is not None:
-                self._place(applied.node.label, applied.make)
+                self._place(applied.node.label, applied)
         self.taken |= set(self.root.parts)
         for name, branch in self.root.parts.items():
             _reach(branch, _own(name, "_modules"))
@@ -96,14 +100,17 @@ class Attributes:
                 found[labels[0]] = Loop(labels, text, item)
         return found
 
-    def _place(self, label: str, made: Any) -> None:
+    def _place(self, label: str, applied: Applied) -> None:
         branch = self.root
         for part in label.split("."):
             branch = branch.parts.setdefault(part, Branch())
-        if branch.made is None:
-            branch.made = made
-        elif branch.made != made:
-            raise ValueError(f"`{label}` is applied at sizes that need layers of different settings")
+        if branch.made is None or _holds_for(applied, branch.node):
+            branch.made, branch.node = applied.make, applied
+        elif branch.made != applied.make and not _holds_for(branch.node, applied):
+            raise BackendError(
+                f"`{label}` is applied to inputs of different sizes, and what it computes depends on them",
+                ["leave these sizes free in the model's inputs, or give each use a label of its own"],
+            )
 
     def _name_unlabelled(self) -> Iterator[tuple[Any, str]]:
         kinds: dict[str, list[Any]] = {}
@@ -149,6 +156,21 @@ class Attributes:
         return lines
 
 
+def _holds_for(one: Applied | None, other: Applied | None) -> bool:
+    """Whether the class of a block that is used twice, at free sizes and at numbers, is that of the first use."""
+    if one is None or other is None or one.make == other.make or len(one.use.args) != len(other.use.args):
+        return False
+    if not isinstance(one.node.op, Graph) or not isinstance(other.node.op, Graph):
+        return False
+    for left, right in zip(one.node.op.inputs, other.node.op.inputs, strict=True):
+        if not isinstance(left.type, Tensor) or not isinstance(right.type, Tensor):
+            return False
+        sizes = zip(left.type.shape, right.type.shape, strict=True)
+        if not all(isinstance(a, Expr) or a == b for a, b in sizes):
+            return False
+    return True
+
+
 def _identity(applied: Applied) -> Any:
     """What layers without a label share an attribute by: all that makes them, or the node where they may have state."""
     make = applied.make
@@ -167,7 +189,8 @@ def _own(name: str, registry: str) -> Access:
     got = f"getattr(self, {literal(name)})"
     if name not in MODULE_ATTRIBUTES:
         return Access(got)
-    return Access(f"self.{registry}[{literal(name)}]", f"self.{name}" if is_plain(name) else got)
+    scripted = f"self.{name}" if is_plain(name) else got
+    return Access(f"self.{registry}[{literal(name)}]", scripted, f"{identifier(name).strip('_')}_")
 
 
 def _reach(branch: Branch, access: Access) -> None:

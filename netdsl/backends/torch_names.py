@@ -64,6 +64,13 @@ def dotted(name: str) -> str:
     return name
 
 
+def plain(name: str) -> str:
+    """`name` if it is an identifier, as of an argument; anything else cannot be written."""
+    if not is_plain(name):
+        raise ValueError(f"not a name: {name!r}")
+    return name
+
+
 def identifier(text: str, taken: Container[str] = (), fallback: str = "x") -> str:
     """`text` as an identifier that is not in `taken`: unchanged where it can be.
 

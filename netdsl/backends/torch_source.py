@@ -11,7 +11,7 @@ from netdsl.backends.torch_expressions import TORCH_ROOTS, WIDTH, Code, Slot, Wr
 from netdsl.backends.torch_forward import INDENT, Forward
 from netdsl.backends.torch_initial import Rules
 from netdsl.backends.torch_modules import Attributes
-from netdsl.backends.torch_names import DOC_WIDTH, class_name, docstring, identifier, unique
+from netdsl.backends.torch_names import DOC_WIDTH, class_name, comment, docstring, identifier, unique
 from netdsl.backends.torch_sizes import ShapeText
 from netdsl.ir.graph import Graph
 
@@ -39,15 +39,16 @@ def write(graphs: Sequence[Graph]) -> Written:
     """The Python file of some models, and the names of their classes."""
     classes = Classes(graphs)
     name_classes(classes, graphs)
-    used: set[str] = set()
     taken = {made.name for made in classes.classes}
+    needed: set[ModuleClass] = {classes.of[id(graph)] for graph in graphs}
+    used: set[str] = set()
     sections: list[str] = []
-    for made in classes.classes:
-        written = Class(made, classes, taken)
-        sections += written.sections()
-        used |= written.writer.used
-        if written.outputs:
-            used.add("NamedTuple")
+    for made in reversed(classes.classes):  # callers first: a class that none of them makes is not written
+        if made in needed:
+            written = Class(made, classes, taken)
+            sections = written.sections() + sections
+            needed |= written.writer.classes
+            used |= {*written.writer.used, *(["NamedTuple"] if written.outputs else [])}
     models = tuple(classes.of[id(graph)].name for graph in graphs)
     head = docstring([f"{_listed(models)} in PyTorch, compiled by netdsl."], "")
     text = "\n\n\n".join(["\n".join([*head, "", *imports(used)]), *sections]) + "\n"
@@ -75,13 +76,27 @@ def name_classes(classes: Classes, models: Sequence[Graph]) -> None:
 
 
 def _variant(name: str, made: ModuleClass, plain: ModuleClass, taken: set[str]) -> str:
-    """`BasicBlockWithDownsample`: what a variant of a block has that the plain one has not."""
-    more = [label for label in made.graphs[0].layers if label not in plain.graphs[0].layers]
-    fewer = [label for label in plain.graphs[0].layers if label not in made.graphs[0].layers]
-    if made is plain or fewer or len(more) != 1:
+    """`BasicBlockWithDownsample`: the one label, or kind of layer, that a variant has and the plain block has not."""
+    if made is plain:
         return name
-    wished = f"{name}With{class_name(more[0].lower(), ())}"
-    return name if wished in taken else wished
+    for told in (_labels, _kinds):
+        more = [part for part in told(made) if part not in told(plain)]
+        fewer = [part for part in told(plain) if part not in told(made)]
+        if len(more) == 1 and (not fewer or told is _kinds):
+            wished = f"{name}With{class_name(more[0], ())}"
+            return wished if wished not in taken else name
+        if more or fewer:
+            return name
+    return name
+
+
+def _labels(made: ModuleClass) -> list[str]:
+    return list(made.graphs[0].layers)
+
+
+def _kinds(made: ModuleClass) -> list[str]:
+    nodes = made.graphs[0].nodes
+    return list(dict.fromkeys(n.op.name if isinstance(n.op, Graph) else n.op.kind for n in nodes))
 
 
 def imports(used: Iterable[str]) -> list[str]:
@@ -203,10 +218,10 @@ class Class:
             return []
         lines = [f"class {self.outputs}(NamedTuple):", f'    """What {self.made.name} returns."""', ""]
         for name, output in zip(self._output_names(), self.graph.outputs, strict=True):
-            text = self.shapes.value(output.value)
-            note = f"  # {text}" if text else ""
+            told = [self.shapes.value(output.value), "in training" if output.when_training else ""]
+            note = ", ".join(filter(None, told))
             kind = "Tensor | None" if output.when_training else "Tensor"
-            lines.append(f"    {name}: {kind}{note}{', in training' if output.when_training else ''}")
+            lines.append(f"    {name}: {kind}" + (f"  {comment(note)}" if note else ""))
         return lines
 
     # -- the docstring

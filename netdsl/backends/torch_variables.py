@@ -12,6 +12,7 @@ from netdsl.backends.torch_expressions import values_in
 from netdsl.backends.torch_names import identifier, is_plain, unique
 from netdsl.backends.torch_order import Step
 from netdsl.ir.graph import Graph, Node
+from netdsl.ir.measure import live_values
 
 _FRESH: Final = ("x", "y", "z", "u", "v", "w")
 _SHORT: Final = (
@@ -62,7 +63,9 @@ class Variables:
     def _source_names(self) -> Iterator[tuple[int, str]]:
         """The names that statements and outputs give to values; an output of training keeps its name to itself."""
         outputs = self.graph.outputs
-        training = {o.name or f"out{n}": o.value for n, o in enumerate(outputs) if o.when_training}
+        always = live_values(self.graph)
+        late = {o.name or f"out{n}": o.value for n, o in enumerate(outputs) if o.when_training}
+        training = {name: value for name, value in late.items() if value not in always}
         for step in self.steps:
             node = step.applied.node
             names = node.names
@@ -73,7 +76,7 @@ class Variables:
                 if name and training.get(name, value) == value:
                     yield value, name
         if len(outputs) > 1:
-            yield from ((o.value, o.name) for o in outputs if o.name and o.name not in training)
+            yield from ((o.value, o.name) for o in outputs if o.name and o.name not in late)
         yield from ((value, identifier(name, self.inputs)) for name, value in training.items())
 
     def _look_ahead(self, users: Mapping[int, set[int]]) -> dict[int, Ahead]:

@@ -14,7 +14,7 @@ import typer
 from netdsl.cli.console import CLEAN, FAULT, PROBLEMS, limits_given, problem, show
 from netdsl.diagnostics import Report
 
-# Pydantic would look through every installed package for plugins of its own, which takes longer than a small check.
+# Pydantic would look through every installed package for plugins, which takes longer than a small check.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 COMMANDS = ("check", "compile", "graph", "summary", "fmt", "ops", "explain", "train", "eval", "predict")
@@ -43,8 +43,6 @@ def show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-
-
 def limit(what: str) -> Any:
     return typer.Option(min=1, metavar="COUNT", help=f"Allow so many {what}.")
 
@@ -52,7 +50,8 @@ def limit(what: str) -> Any:
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and end.")
+        bool,
+        typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and end."),
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a fault in netdsl.")] = False,
     max_nodes: Annotated[int | None, limit("layers and operations in a model")] = None,
@@ -63,7 +62,13 @@ def options(
 ) -> None:
     """Check, compile, draw and train neural networks written as .net files."""
     del version, debug  # the first ends by itself, the second is for `main`
-    given = {"nodes": max_nodes, "nesting": max_nesting, "files": max_files, "source": max_source, "steps": max_steps}
+    given = {
+        "nodes": max_nodes,
+        "nesting": max_nesting,
+        "files": max_files,
+        "source": max_source,
+        "steps": max_steps,
+    }
     limits_given.clear()
     limits_given.update((name, value) for name, value in given.items() if value is not None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from netdsl.elaborate.program import Program
     from netdsl.ir.graph import Graph
 
-Log = Annotated[Path | None, typer.Option("--sarif", metavar="OUT", help="Write the diagnostics as SARIF 2.1.0 too.")]
+Log = Annotated[
+    Path | None, typer.Option("--sarif", metavar="OUT", help="Write the diagnostics as SARIF 2.1.0 too.")
+]
 
 
 def check(files: Files, as_json: Json = False, sarif: Log = None, allow_extern: Extern = False) -> None:
@@ -39,11 +42,13 @@ def check(files: Files, as_json: Json = False, sarif: Log = None, allow_extern: 
     if sarif:
         write_sarif(sarif, report)
     text = "\n".join(line(entry["path"], model) for entry in found for model in entry["models"])
-    finish(report, as_json, {"files": found, "errors": len(report.errors), "warnings": warnings(report)}, text)
+    finish(
+        report, as_json, {"files": found, "errors": len(report.errors), "warnings": warnings(report)}, text
+    )
 
 
-def check_recipes(program: Program, graphs: dict[str, Graph], report: Report) -> None:
-    """Check the `train` blocks against their models. Most of a library has none, and they cost time to import."""
+def check_recipes(program: Program, graphs: Mapping[str, Graph], report: Report) -> None:
+    """Check the `train` blocks against their models; what knows of training is imported for them only."""
     for train in program.trains:
         if train.model.id in program.models:
             from netdsl.cli.recipes import recipe

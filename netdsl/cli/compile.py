@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from netdsl.cli.program import Request
 
 
-class Kind(str, Enum):
+class Kind(StrEnum):
     """What can be made of a model."""
 
     python = "python"
@@ -30,7 +30,8 @@ class Kind(str, Enum):
 
 To = Annotated[Kind, typer.Option("--to", help="What to make.")]
 Weights = Annotated[
-    Path | None, typer.Option("--weights", metavar="FILE", help="A state_dict, as .safetensors or saved by torch.")
+    Path | None,
+    typer.Option("--weights", metavar="FILE", help="A state_dict, as .safetensors or saved by torch."),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Of the weights, where no file has them.")]
 TEXTS = (Kind.python, Kind.json)
@@ -49,9 +50,10 @@ def compile(
 ) -> None:
     """Make Python source, a module, TorchScript, .pt2 or ONNX of a model.
 
-    python: the source, to stdout without OUT. json: the typed graph. module: a Python package with source and weights,
-    for `import`. pt2: a program of torch.export. torchscript: torch calls it deprecated; pt2 is its successor. What has
-    weights is run beside the original on the same inputs, and not kept where it differs by more than 1e-4.
+    python: the source, to stdout without OUT. json: the typed graph. module: a Python package with source and
+    weights, for `import`. pt2: a program of torch.export. torchscript: torch calls it deprecated; pt2 is its
+    successor. What has weights is run beside the original on the same inputs, and kept where they differ by
+    no more than 1e-4.
     """
     from netdsl.cli.program import request
 
@@ -106,7 +108,9 @@ def write_weights(
         "largest_difference": done.largest_difference,
         "sizes": [dict(sizes) for sizes in done.sizes],
     }
-    tried = " and ".join(", ".join(f"{k} = {v}" for k, v in sizes.items()) or "its sizes" for sizes in done.sizes)
+    tried = " and ".join(
+        ", ".join(f"{k} = {v}" for k, v in sizes.items()) or "its sizes" for sizes in done.sizes
+    )
     difference = f"largest difference {done.largest_difference:.1e} at {tried}"
     fresh = "" if weights else " with fresh weights"
     finish(report, as_json, result, f"{out}: {asked.model}{fresh}, {difference}")

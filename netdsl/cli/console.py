@@ -44,8 +44,8 @@ def finish(
 ) -> NoReturn:
     """Show the diagnostics and the result, `text` to a person and `result` as JSON, and end with the status.
 
-    A `result` of None says that there is nothing to show because of the errors in the report; `failed` that the status
-    is that of a problem without any.
+    A `result` of None says that there is nothing to show because of the errors in the report; `failed`, that
+    the status is that of a problem without any.
     """
     show(report, as_json)
     if as_json:

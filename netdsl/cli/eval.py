@@ -32,7 +32,9 @@ def eval(
 
     try:
         with busy(f"measuring {asked.model}"):
-            found = evaluate(lambda: build(asked.graph), recipe, weights=weights, device=device, download=download)
+            found = evaluate(
+                lambda: build(asked.graph), recipe, weights=weights, device=device, download=download
+            )
     except TrainError as error:
         report.add(error.diagnostic)
         finish(report, as_json)

@@ -17,7 +17,7 @@ from netdsl.backends import exported, torchscript
 from netdsl.backends.errors import BackendError
 from netdsl.backends.module import build, load_weights
 from netdsl.backends.parity import ExportResult, parity_of
-from netdsl.backends.torch_source import model_class_name, source
+from netdsl.backends.torch_source import write
 from netdsl.ir.graph import Graph
 
 Export = Callable[[Graph, nn.Module, Path], ExportResult]
@@ -34,14 +34,12 @@ def module(graph: Graph, weights: Path | None, seed: int) -> nn.Module:
 
 def export_onnx(graph: Graph, made: nn.Module, path: Path) -> ExportResult:
     """Write an ONNX file and compare what onnxruntime makes of it."""
-    from onnxruntime import InferenceSession, SessionOptions
+    from onnxruntime import InferenceSession
 
     from netdsl.backends import onnx
 
     onnx.export(graph, made, path)
-    options = SessionOptions()
-    options.log_severity_level = 3
-    session = InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [entry.name for entry in session.get_inputs()]
 
     def run(*inputs: torch.Tensor) -> list[torch.Tensor]:
@@ -75,8 +73,9 @@ def export_package(graph: Graph, made: nn.Module, path: Path) -> ExportResult:
     if not path.name.isidentifier():
         raise BackendError(f"`{path.name}` is no name of a Python package, which a module is written as")
     path.mkdir()
-    (path / "model.py").write_text(source(graph), encoding="utf-8")
-    (path / "__init__.py").write_text(LOAD.format(name=model_class_name(graph)), encoding="utf-8")
+    text, (name,) = write([graph])
+    (path / "model.py").write_text(text, encoding="utf-8")
+    (path / "__init__.py").write_text(LOAD.format(name=name), encoding="utf-8")
     # Apart and contiguous, as safetensors wants them.
     weights = {name: tensor.detach().clone().contiguous() for name, tensor in made.state_dict().items()}
     save_file(weights, path / "weights.safetensors")
@@ -89,7 +88,8 @@ def imported(path: Path) -> Iterator[Any]:
     """The package in the folder `path`, under a name of its own and for a while."""
     name = f"netdsl_written_{path.name}"
     spec = spec_from_file_location(name, path / "__init__.py", submodule_search_locations=[str(path)])
-    assert spec and spec.loader
+    if spec is None or spec.loader is None:
+        raise BackendError(f"`{path.name}` cannot be imported")
     package = sys.modules[name] = module_from_spec(spec)
     try:
         spec.loader.exec_module(package)

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path of the same name to write to; at the end of the block it becomes `path`, with what was written beside it.
+    """A path of the same name to write to; at the end it becomes `path`, with what was written beside it.
 
     Nothing changes where the block fails. A link is written through, and a file that is there keeps its mode.
 

@@ -12,7 +12,8 @@ from netdsl.cli.options import Extern, Json, Out, Params, Sizes, Target
 from netdsl.diagnostics import Report
 
 Depth = Annotated[
-    int | None, typer.Option("--depth", min=0, help="How many levels of blocks are open; by default, what reads well.")
+    int | None,
+    typer.Option("--depth", min=0, help="How many levels of blocks are open; by default, what reads well."),
 ]
 
 

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def ops(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A layer or function, as `Conv2d`.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="A layer or function, as `Conv2d`.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Describe an operation; without a name, list them all."""
@@ -25,7 +27,9 @@ def ops(
 
     report = Report()
     if name is None:
-        firsts = {kind: _doc(registry[kind]).partition("\n")[0] for kind in sorted(registry, key=_layers_first)}
+        firsts = {
+            kind: _doc(registry[kind]).partition("\n")[0] for kind in sorted(registry, key=_layers_first)
+        }
         width = max(map(len, firsts))
         finish(report, as_json, firsts, "\n".join(f"{k:<{width}}  {first}" for k, first in firsts.items()))
     if name not in registry:
@@ -63,7 +67,15 @@ def _entry(op: type[Op]) -> dict[str, Any]:
         for field, info in op.model_fields.items()
     ]
     inside = ", ".join(
-        str(a["name"]) if a["required"] else f"{a['name']} = {a['default']}" for a in arguments if not a["inferred"]
+        str(a["name"]) if a["required"] else f"{a['name']} = {a['default']}"
+        for a in arguments
+        if not a["inferred"]
     )
     signature = f"({', '.join(names)}) -> {op.kind}({inside})"
-    return {"name": op.kind, "signature": signature, "operands": names, "arguments": arguments, "doc": _doc(op)}
+    return {
+        "name": op.kind,
+        "signature": signature,
+        "operands": names,
+        "arguments": arguments,
+        "doc": _doc(op),
+    }

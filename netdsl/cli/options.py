@@ -9,14 +9,17 @@ import typer
 
 Files: TypeAlias = Annotated[list[str], typer.Argument(metavar="FILE", help="`.net` files; `-` reads stdin.")]
 Target: TypeAlias = Annotated[
-    str, typer.Argument(metavar="FILE[:MODEL]", help="A `.net` file, with the model's name where it has several.")
+    str,
+    typer.Argument(metavar="FILE[:MODEL]", help="A `.net` file, with the model's name where it has several."),
 ]
 Json: TypeAlias = Annotated[
     bool, typer.Option("--json", help="The result on stdout and the diagnostics on stderr, both as JSON.")
 ]
 Params: TypeAlias = Annotated[
     list[str] | None,
-    typer.Option("--param", metavar="NAME=VALUE", help="A parameter of the model, as `classes=100`. Repeatable."),
+    typer.Option(
+        "--param", metavar="NAME=VALUE", help="A parameter of the model, as `classes=100`. Repeatable."
+    ),
 ]
 Sizes: TypeAlias = Annotated[
     list[str] | None,
@@ -26,17 +29,25 @@ Extern: TypeAlias = Annotated[
     bool, typer.Option("--allow-extern", help="Let the file import layers written in Python.")
 ]
 Out: TypeAlias = Annotated[Path | None, typer.Option("--out", "-o", metavar="OUT", help="Where to write.")]
-Weights: TypeAlias = Annotated[Path, typer.Option("--weights", metavar="FILE", help="Weights, as safetensors.")]
+Weights: TypeAlias = Annotated[
+    Path, typer.Option("--weights", metavar="FILE", help="Weights, as safetensors.")
+]
 
 Data: TypeAlias = Annotated[
     str | None,
-    typer.Option("--data", metavar="SOURCE", help='Instead of the recipe\'s, as `Digits` or `MNIST(root = "data")`.'),
+    typer.Option(
+        "--data", metavar="SOURCE", help='Instead of the recipe\'s, as `Digits` or `MNIST(root = "data")`.'
+    ),
 ]
 Settings: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Change the recipe, as `batch=128` or `optimizer.lr=0.1`. Repeatable."
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change the recipe, as `batch=128` or `optimizer.lr=0.1`. Repeatable.",
     ),
 ]
-Device: TypeAlias = Annotated[str | None, typer.Option("--device", help="As `cpu` or `cuda:1`; by default, the best.")]
+Device: TypeAlias = Annotated[
+    str | None, typer.Option("--device", help="As `cpu` or `cuda:1`; by default, the best.")
+]
 Download: TypeAlias = Annotated[bool, typer.Option("--download", help="Fetch data that is not there.")]

@@ -45,7 +45,12 @@ def predict(
         report.add(error.diagnostic)
         finish(report, as_json)
     result = [
-        {"path": str(p.path), "label": p.label, "probability": p.probability, "probabilities": p.probabilities}
+        {
+            "path": str(p.path),
+            "label": p.label,
+            "probability": p.probability,
+            "probabilities": p.probabilities,
+        }
         for p in found
     ]
     finish(report, as_json, result, "\n".join(f"{p.path}: {p.label} ({p.probability:.1%})" for p in found))

@@ -70,7 +70,12 @@ def request(
     dims = dict(assignments(program, "--set", sizes or (), report))
     for name, value in dims.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            problem(report, "E0002", f"`--set {name}` is {value}, which is no size", f"for example `--set {name}=64`")
+            problem(
+                report,
+                "E0002",
+                f"`--set {name}` is {value}, which is no size",
+                f"for example `--set {name}=64`",
+            )
     if model is None or report.has_errors:
         return None
     graph = program.graph(model, arguments, dims, report=report)
@@ -102,7 +107,8 @@ def choose(program: Program, path: str, wanted: str | None, report: Report) -> s
     elif wanted is None:
         problem(report, "E0001", f"`{path}` has {len(names)} models", f"name one: {listed}")
     else:
-        problem(report, "E0001", f"`{path}` has no model `{wanted}`", *did_you_mean(wanted, names), f"it has {listed}")
+        near = did_you_mean(wanted, names)
+        problem(report, "E0001", f"`{path}` has no model `{wanted}`", *near, f"it has {listed}")
     return None
 
 
@@ -114,7 +120,9 @@ def written(option: str, texts: Sequence[str], report: Report) -> Iterator[tuple
     for text in texts:
         match = ASSIGNMENT.fullmatch(text)
         if match is None:
-            problem(report, "E0002", f"`{option} {text}` is not `name=value`", f"for example `{option} width=64`")
+            problem(
+                report, "E0002", f"`{option} {text}` is not `name=value`", f"for example `{option} width=64`"
+            )
             continue
         source = Source(text, option)
         expr = parse_interpolation(source, match.start(2), len(text), report)
@@ -125,7 +133,7 @@ def written(option: str, texts: Sequence[str], report: Report) -> Iterator[tuple
 def assignments(
     program: Program, option: str, texts: Sequence[str], report: Report
 ) -> Iterator[tuple[str, Any]]:
-    """Names and values of the options, evaluated among the names of the file. An unknown bare word is a string."""
+    """Names and values of options, evaluated among the names of the file; an unknown word is a string."""
     program.session.report = report
     scope = program.main.scope
     for name, _, expr in written(option, texts, report):

@@ -20,7 +20,7 @@ from netdsl.train.recipe import Recipe, read_recipe
 
 
 def requested(asked: Request, report: Report, changes: Sequence[tuple[str, str]]) -> Recipe | None:
-    """The recipe of the model, with each change, an option and its `key=value`, made; None where it has problems."""
+    """The recipe of the model with changes, each an option and `key=value`; None where it has problems."""
     has_block = any(train.model.id == asked.model for train in asked.program.trains)
     if not has_block and not changes:
         example = f"add one: `train {asked.model} {{ data = Digits ... }}`"
@@ -38,7 +38,7 @@ def changed(data: str | None, texts: Sequence[str] | None) -> list[tuple[str, st
 def recipe(
     program: Program, model: str, graph: Graph | None, report: Report, changes: Sequence[tuple[str, str]] = ()
 ) -> Recipe | None:
-    """The checked recipe of a model; None after reporting why there is none. torch is not needed, nor the data."""
+    """The checked recipe of a model, without torch or the data; None after reporting why there is none."""
     program.session.report = report
     train = next((train for train in program.trains if train.model.id == model), None)
     given = settings(program, model, graph) or {}
@@ -73,11 +73,14 @@ def change(program: Program, given: dict[str, Setting], option: str, text: str, 
         if not argument:
             given[key] = Setting(value, expr.span, key_span)
         elif before is None or not isinstance(before.value, Choice):
-            problem(report, "E0002", f"`{option} {text}`: `{key}` has no arguments", f"set it: `{option} {key}=...`")
+            problem(
+                report,
+                "E0002",
+                f"`{option} {text}`: `{key}` has no arguments",
+                f"set it: `{option} {key}=...`",
+            )
         else:
             chosen = before.value
             places = {**chosen.argument_spans, argument: expr.span}
             arguments = {**chosen.arguments, argument: value}
-            given[key] = replace(
-                before, value=replace(chosen, arguments=arguments, argument_spans=places)
-            )
+            given[key] = replace(before, value=replace(chosen, arguments=arguments, argument_spans=places))

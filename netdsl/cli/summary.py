@@ -10,7 +10,9 @@ from netdsl.cli.console import finish
 from netdsl.cli.options import Extern, Json, Params, Sizes, Target
 from netdsl.diagnostics import Report
 
-Depth = Annotated[int | None, typer.Option("--depth", min=0, help="Blocks below this level are one row each.")]
+Depth = Annotated[
+    int | None, typer.Option("--depth", min=0, help="Blocks below this level are one row each.")
+]
 
 
 def summary(

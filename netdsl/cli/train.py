@@ -17,10 +17,17 @@ if TYPE_CHECKING:
 
 Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="How many, instead of the recipe's.")]
 Folder = Annotated[
-    Path | None, typer.Option("--out", "-o", metavar="FOLDER", help="Where the run is kept; by default, a new one in runs/.")
+    Path | None,
+    typer.Option(
+        "--out", "-o", metavar="FOLDER", help="Where the run is kept; by default, a new one in runs/."
+    ),
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder, or with the newest in runs/.")]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="Of the CPU; by default, what is measured fastest.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on with the run in the folder, or with the newest in runs/.")
+]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, help="Of the CPU; by default, what is measured fastest.")
+]
 
 
 def train(
@@ -70,7 +77,13 @@ def train(
     except TrainError as error:
         report.add(error.diagnostic)
         finish(report, as_json)
-    finish(report, as_json, described(result), f"weights: {result.weights}", failed=result.reason == "interrupted")
+    finish(
+        report,
+        as_json,
+        described(result),
+        f"weights: {result.weights}",
+        failed=result.reason == "interrupted",
+    )
 
 
 def folder(model: str, resume: bool) -> Path:
@@ -83,7 +96,10 @@ def folder(model: str, resume: bool) -> Path:
 
 def described(result: RunResult) -> dict[str, Any]:
     """How a run went, as plain data."""
-    epochs = [{"epoch": e.epoch, "step": e.step, "lr": e.lr, **e.measured, "seconds": e.seconds} for e in result.epochs]
+    epochs = [
+        {"epoch": e.epoch, "step": e.step, "lr": e.lr, **e.measured, "seconds": e.seconds}
+        for e in result.epochs
+    ]
     return {
         "folder": str(result.folder),
         "reason": result.reason,

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from netdsl.source import Span
 
-
 SYNTAX = "E01"  # the codes of syntax errors begin so
 
 

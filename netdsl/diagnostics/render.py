@@ -71,8 +71,10 @@ def render(diagnostic: Diagnostic, colour: bool = False, width: int = WIDTH) -> 
 
 
 def _is_unread(span: Span, labels: Iterable[Label]) -> bool:
-    """Whether the place is a file as a whole, such as one that cannot be read: no text, and nothing to say in it."""
-    return not span.source.text and not any(label.text for label in labels if label.span.source is span.source)
+    """Whether the place is a whole file, as one that cannot be read: no text, and nothing to say in it."""
+    return not span.source.text and not any(
+        label.text for label in labels if label.span.source is span.source
+    )
 
 
 def _remark(text: str, indent: int) -> str:

@@ -1,4 +1,4 @@
-"""From the arguments of a call to a validated operation: which are operands, which are fields, and what is wrong with them."""
+"""From the arguments of a call to a validated operation: which are operands, which fields, what is wrong."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ from pydantic import ValidationError
 from netdsl.diagnostics import Fix
 from netdsl.diagnostics.suggest import did_you_mean
 from netdsl.elaborate.session import Session
-from netdsl.elaborate.values import POISON, Argument, Results, TensorValue, display, holds_tensor, in_words, is_tensor
+from netdsl.elaborate.values import (
+    POISON,
+    Argument,
+    Results,
+    TensorValue,
+    display,
+    holds_tensor,
+    in_words,
+    is_tensor,
+)
 from netdsl.ir.dims import Expr
 from netdsl.ops.base import Op, operands_of
 from netdsl.source import Span
@@ -32,18 +41,25 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float | Expr) or value is POISON
 
 
-def bind(session: Session, cls: type[Op], flowing: Sequence[tuple[Any, Span]], arguments: Sequence[Argument], span: Span) -> Bound:
+def bind(
+    session: Session,
+    cls: type[Op],
+    flowing: Sequence[tuple[Any, Span]],
+    arguments: Sequence[Argument],
+) -> Bound:
     """Sort `arguments` into operands, after the ones that flow in, and fields, by position and by name."""
     bound = Bound(operands=list(flowing))
     names = operands_of(cls)
     positional = [a for a in arguments if a.name is None]
     if not cls.is_layer:
         positional = _take_operands(cls, bound, positional)
-    _bind_positional(session, cls, bound, positional, span)
+    _bind_positional(session, cls, bound, positional)
     for argument in arguments:
         if argument.name is None:
             continue
-        if argument.name in names.names and (holds_tensor(argument.value) or argument.name not in cls.model_fields):
+        if argument.name in names.names and (
+            holds_tensor(argument.value) or argument.name not in cls.model_fields
+        ):
             _bind_operand(session, cls, bound, argument)
         else:
             _bind_keyword(session, cls, bound, argument)
@@ -87,11 +103,11 @@ def _bind_operand(session: Session, cls: type[Op], bound: Bound, argument: Argum
     bound.operands[position] = (argument.value, argument.span)
 
 
-def _bind_positional(session: Session, cls: type[Op], bound: Bound, positional: list[Argument], span: Span) -> None:
+def _bind_positional(session: Session, cls: type[Op], bound: Bound, positional: list[Argument]) -> None:
     slots = list(cls.positional)
     tensors = [a for a in positional if holds_tensor(a.value)]
     if tensors:
-        _tensor_where_none_fits(session, cls, tensors[0], span)
+        _tensor_where_none_fits(session, cls, tensors[0])
         bound.complete = False
         return
     if slots and slots[-1].startswith("*"):
@@ -103,14 +119,14 @@ def _bind_positional(session: Session, cls: type[Op], bound: Bound, positional: 
             bound.fields[rest] = single if single is not None else tuple(a.value for a in extra)
             bound.places[rest] = extra[0].span.to(extra[-1].span)
     if len(positional) > len(slots):
-        _too_many(session, cls, positional, slots, span)
+        _too_many(session, cls, positional, slots)
         bound.complete = False
     for name, argument in zip(slots, positional, strict=False):
         bound.fields[name] = argument.value
         bound.places[name] = argument.span
 
 
-def _tensor_where_none_fits(session: Session, cls: type[Op], argument: Argument, span: Span) -> None:
+def _tensor_where_none_fits(session: Session, cls: type[Op], argument: Argument) -> None:
     if cls.is_layer:
         name = display(argument.value)
         session.error(
@@ -128,16 +144,19 @@ def _tensors(count: int) -> str:
     return "one tensor" if count == 1 else f"{count} tensors"
 
 
-def _too_many(session: Session, cls: type[Op], positional: list[Argument], slots: list[str], span: Span) -> None:
+def _too_many(session: Session, cls: type[Op], positional: list[Argument], slots: list[str]) -> None:
     takes = f"({', '.join(slots)})" if slots else "none"
-    message = f"`{cls.kind}` takes {len(slots)} argument{'s' if len(slots) != 1 else ''} by position {takes}, found {len(positional)}"
+    plural = "" if len(slots) == 1 else "s"
+    message = f"`{cls.kind}` takes {len(slots)} argument{plural} by position {takes}, found {len(positional)}"
     helps: list[str] = []
     fixes: tuple[Fix, ...] = ()
     if cls.inferred and len(positional) <= len(slots) + len(cls.inferred):
         dropped = len(positional) - len(slots)
         kept = ", ".join(a.span.text for a in positional[dropped:])
         read = " and ".join(f"`{name}`" for name in cls.inferred[:dropped])
-        helps.append(f"{read} {'is' if dropped == 1 else 'are'} read from the input: write `{cls.kind}({kept})`")
+        helps.append(
+            f"{read} {'is' if dropped == 1 else 'are'} read from the input: write `{cls.kind}({kept})`"
+        )
         first, after = positional[0].span, positional[dropped].span
         fixes = (Fix(Span(first.source, first.start, after.start), "", f"leave {read} out"),)
     else:
@@ -154,11 +173,17 @@ def _bind_keyword(session: Session, cls: type[Op], bound: Bound, argument: Argum
         bound.complete = False
         return
     if name not in cls.model_fields and not getattr(cls, "open_keywords", False):
-        unknown_argument(session, cls.kind, name, name_of(argument), [*cls.model_fields, *operands_of(cls).names])
+        unknown_argument(
+            session, cls.kind, name, name_of(argument), [*cls.model_fields, *operands_of(cls).names]
+        )
         bound.complete = False
         return
     if holds_tensor(argument.value):
-        session.error("E0303", f"`{name}` of `{cls.kind}` must be known before the model runs, but this is a tensor", argument.span)
+        session.error(
+            "E0303",
+            f"`{name}` of `{cls.kind}` must be known before the model runs, but this is a tensor",
+            argument.span,
+        )
         bound.complete = False
         return
     bound.fields[name] = argument.value
@@ -185,7 +210,9 @@ def make_operation(session: Session, cls: type[Op], bound: Bound, span: Span) ->
         return None
     for name, value in bound.fields.items():
         if isinstance(value, TensorValue | Results) or (callable(value) and not isinstance(value, type)):
-            session.error("E0303", f"`{name}` of `{cls.kind}` cannot be {in_words(value)}", bound.places[name])
+            session.error(
+                "E0303", f"`{name}` of `{cls.kind}` cannot be {in_words(value)}", bound.places[name]
+            )
             return None
     try:
         return cls(**bound.fields)
@@ -221,12 +248,14 @@ def _problems(cls: type[Op], error: ValidationError) -> list[_Problem]:
             message = entry["msg"].removeprefix("Value error, ")
             found[name] = _Problem("E0305" if name is None else "E0303", message, name)
         else:
-            given = in_words(entry["input"] if len(entry["loc"]) == 1 else _whole(cls, error, name))
-            found[name] = _Problem("E0303", f"`{name}` of `{cls.kind}` takes {expected(cls, name or '')}, found {given}", name)
+            given = in_words(entry["input"] if len(entry["loc"]) == 1 else _whole(error, name))
+            found[name] = _Problem(
+                "E0303", f"`{name}` of `{cls.kind}` takes {expected(cls, name or '')}, found {given}", name
+            )
     return list(found.values())
 
 
-def _whole(cls: type[Op], error: ValidationError, name: str | None) -> Any:
+def _whole(error: ValidationError, name: str | None) -> Any:
     """The value given for `name`; pydantic reports the innermost part that fails, so take the widest input seen."""
     inputs = [e["input"] for e in error.errors(include_url=False) if e["loc"] and str(e["loc"][0]) == name]
     tuples = [value for value in inputs if isinstance(value, tuple)]
@@ -274,15 +303,23 @@ def _describe(annotation: Any, metadata: Sequence[Any] = ()) -> list[str]:
 def _tuple_words(parts: tuple[Any, ...]) -> str:
     if not parts:
         return "an empty list"
-    inner = re.sub(r"(integer|number|string)\b", r"\1s", re.sub(r"\ban? ", "", " or ".join(dict.fromkeys(_describe(parts[0])))))
+    inner = re.sub(
+        r"(integer|number|string)\b",
+        r"\1s",
+        re.sub(r"\ban? ", "", " or ".join(dict.fromkeys(_describe(parts[0])))),
+    )
     return f"a list of {inner}" if parts[-1] is Ellipsis else f"a list of {len(parts)} {inner}"
 
 
 def _number_words(kind: type, metadata: Sequence[Any]) -> str:
     noun = "integer" if kind is int else "number"
     limits = [m for item in metadata for m in getattr(item, "metadata", [item])]
-    low = next((v for m in limits for v in (getattr(m, "gt", None), getattr(m, "ge", None)) if v is not None), None)
-    high = next((v for m in limits for v in (getattr(m, "le", None), getattr(m, "lt", None)) if v is not None), None)
+    low = next(
+        (v for m in limits for v in (getattr(m, "gt", None), getattr(m, "ge", None)) if v is not None), None
+    )
+    high = next(
+        (v for m in limits for v in (getattr(m, "le", None), getattr(m, "lt", None)) if v is not None), None
+    )
     strict = any(getattr(m, "gt", None) is not None for m in limits)
     if low is not None and high is not None:
         return f"a {noun} from {low} to {high}".replace("a integer", "an integer")

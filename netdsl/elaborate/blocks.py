@@ -53,11 +53,12 @@ class Evaluator(Statements):
 
     # -- a block as a stage
 
-    def place_block(self, template: Template, flowing: list[tuple[Any, Span]], at: Span, label: str | None) -> Any:
+    def place_block(
+        self, template: Template, flowing: list[tuple[Any, Span]], at: Span, label: str | None
+    ) -> Any:
         declared = template.callee
         assert isinstance(declared, Declared)
-        result = self._place_declared(declared, template.arguments, flowing, at, label, declared.name)
-        return result
+        return self._place_declared(declared, template.arguments, flowing, at, label, declared.name)
 
     def _place_declared(
         self,
@@ -100,7 +101,11 @@ class Evaluator(Statements):
     ) -> Any:
         """A layer of a Python package: its inputs are checked, its outputs are what the declaration says."""
         before = len(self.session.report.errors)
-        runner = Evaluator(self.session, Scope(declared.scope, self.session.usage, root=True), Body(self.session, "extern", declared.name))
+        runner = Evaluator(
+            self.session,
+            Scope(declared.scope, self.session.usage, root=True),
+            Body(self.session, "extern", declared.name),
+        )
         runner.operands = [t.type for t in operands]
         given = runner.bind_arguments(decl.parameters, {k: a.value for k, a in bound.items()}, bound)
         results: list[Tensor] = []
@@ -109,6 +114,9 @@ class Evaluator(Statements):
                 runner.run([statement])
             elif isinstance(statement, tree.Output) and statement.shape is not None:
                 results += runner.declared_output(statement.shape)
+        for binding in runner.scope.names.values():
+            if binding.span is not None:
+                self.session.usage.mark(binding.span)  # a declaration is all there is to see of it
         target = extern_target(self, decl)
         if runner.operands or any(isinstance(v, TensorValue) or not is_plain(v) for _, v in given):
             self.error("E0412", f"`{declared.name}` does not fit what flows in", at)
@@ -130,7 +138,13 @@ class Evaluator(Statements):
         return [] if any(d is POISON for d in dims) or dtype is POISON else [Tensor(tuple(dims), dtype)]
 
     def _block_node(
-        self, instance: Instance, graph: Graph, operands: Sequence[TensorValue], local: Localised, at: Span, label: str | None
+        self,
+        instance: Instance,
+        graph: Graph,
+        operands: Sequence[TensorValue],
+        local: Localised,
+        at: Span,
+        label: str | None,
     ) -> Any:
         assert self.body is not None
         outer = {key: local.outer[key] for key in local.outer}
@@ -138,14 +152,20 @@ class Evaluator(Statements):
         for output in graph.outputs:
             inner = graph.types[output.value]
             assert isinstance(inner, Tensor)
-            types.append(Tensor(tuple(substitute(d, outer) for d in inner.shape), inner.dtype) if outer else inner)
+            types.append(
+                Tensor(tuple(substitute(d, outer) for d in inner.shape), inner.dtype) if outer else inner
+            )
         if label is None and next(graph.state(), None) is not None:
             label = self._own_label(graph.name, graph, at)
         names = tuple(o.name for o in graph.outputs)
         sizes = tuple(outer.items())
-        return self.make_node(graph, operands, types, at, label, names=names, sizes=sizes, size=max(1, instance.size))
+        return self.make_node(
+            graph, operands, types, at, label, names=names, sizes=sizes, size=max(1, instance.size)
+        )
 
-    def _block_operands(self, declared: Declared, flowing: list[tuple[Any, Span]]) -> list[TensorValue] | None:
+    def _block_operands(
+        self, declared: Declared, flowing: list[tuple[Any, Span]]
+    ) -> list[TensorValue] | None:
         operands: list[TensorValue] = []
         for value, place in flowing:
             tensor = value.first if isinstance(value, Results) else value
@@ -168,7 +188,9 @@ class Evaluator(Statements):
         trail = self.session.trail
         if len(trail) >= self.session.limits.nesting:
             self.session.stop(
-                "E0206", f"blocks nested more than {self.session.limits.nesting} deep", at or declared.decl.name.span
+                "E0206",
+                f"blocks nested more than {self.session.limits.nesting} deep",
+                at or declared.decl.name.span,
             )
         given = ", ".join(f"{key} = {display(a.value)}" for key, a in bound.items())
         title = f"{declared.name}({given})" if given else declared.name
@@ -178,9 +200,12 @@ class Evaluator(Statements):
         finally:
             trail.pop()
 
-    def variant(self, declared: Declared, bound: Mapping[str, Argument]) -> tuple[Declared, tuple[Argument, ...]] | None:
+    def variant(
+        self, declared: Declared, bound: Mapping[str, Argument]
+    ) -> tuple[Declared, tuple[Argument, ...]] | None:
         """What `model A(..) = B(..)` stands for: a declaration and its arguments."""
-        assert isinstance(declared.decl, tree.GraphDecl) and declared.decl.value is not None
+        assert isinstance(declared.decl, tree.GraphDecl)
+        assert declared.decl.value is not None
         runner = Evaluator(self.session, Scope(declared.scope, self.session.usage, root=True), None)
         runner.bind_arguments(declared.decl.parameters, {k: a.value for k, a in bound.items()}, bound)
         value = runner.value(declared.decl.value)
@@ -190,7 +215,9 @@ class Evaluator(Statements):
             return value.callee, value.arguments
         if value is not POISON:
             self.error(
-                "E0209", f"`{declared.name}` must be a model or block, found {in_words(value)}", declared.decl.value.span
+                "E0209",
+                f"`{declared.name}` must be a model or block, found {in_words(value)}",
+                declared.decl.value.span,
             )
         return None
 
@@ -298,7 +325,9 @@ class Evaluator(Statements):
             self.error("E0412", f"`{declared.name}` needs another input, `{missing}`", at)
         unsaid = not body.outputs and not body.broken and "output" not in self.session.lost
         if unsaid and len(self.session.report.errors) == before:
-            self.error("E0501", f"`{declared.name}` has no output", decl.name.span, help="end it with `output ...`")
+            self.error(
+                "E0501", f"`{declared.name}` has no output", decl.name.span, help="end it with `output ...`"
+            )
         if body.broken or not body.outputs or missing or len(self.session.report.errors) > before:
             return None
         return body.finish(arguments=tuple(arguments), doc=decl.doc, span=decl.span)
@@ -325,7 +354,12 @@ class Evaluator(Statements):
         finally:
             self.session.trail.pop()
         if runner.returned is None:
-            return self.error("E0501", f"the function `{callee}` has no output", callee.decl.name.span, help="end it with `output ...`")
+            return self.error(
+                "E0501",
+                f"the function `{callee}` has no output",
+                callee.decl.name.span,
+                help="end it with `output ...`",
+            )
         return runner.returned[0]
 
     # -- indices
@@ -355,18 +389,29 @@ class Evaluator(Statements):
         if value is None or value is POISON:
             return value
         if isinstance(value, bool) or not isinstance(value, int | Expr):
-            return self.error("E0411", f"an index is an integer, a slice, `None` or a tensor, found {in_words(value)}", written.span)
+            return self.error(
+                "E0411",
+                f"an index is an integer, a slice, `None` or a tensor, found {in_words(value)}",
+                written.span,
+            )
         return value
 
     def _stride(self, written: tree.Slice) -> Any:
-        bounds = [None if b is None else self.static(b, "a slice") for b in (written.start, written.stop, written.step)]
+        bounds = [
+            None if b is None else self.static(b, "a slice")
+            for b in (written.start, written.stop, written.step)
+        ]
         if any(b is POISON for b in bounds):
             return POISON
         for bound in bounds:
             if bound is not None and (isinstance(bound, bool) or not isinstance(bound, int | Expr)):
                 return self.error("E0411", f"a slice takes integers, found {in_words(bound)}", written.span)
         if isinstance(bounds[2], Expr) or (bounds[2] is not None and bounds[2] < 1):
-            return self.error("E0411", f"the step of a slice is a positive integer, found {in_words(bounds[2])}", written.span)
+            return self.error(
+                "E0411",
+                f"the step of a slice is a positive integer, found {in_words(bounds[2])}",
+                written.span,
+            )
         return Stride(bounds[0], bounds[1], bounds[2])
 
 
@@ -409,7 +454,7 @@ class Localised:
         return name
 
     def static(self, value: Any) -> Any:
-        """A static value of the caller with its sizes in the block's symbols, where they are among the inputs' sizes."""
+        """A static value of the caller, its sizes in the block's symbols where they are among the inputs' sizes."""
         if isinstance(value, tuple):
             return tuple(self.static(item) for item in value)
         if not isinstance(value, Expr):
@@ -428,7 +473,9 @@ def _wished(shape: tree.Shape | None, rank: int, taken: set[str]) -> list[str | 
     """The names a block's annotation gives to the axes of an input."""
     if shape is None or any(isinstance(d, tree.Constant) for d in shape.dims) or len(shape.dims) != rank:
         return [None] * rank
-    return [d.id if isinstance(d, tree.Name) and d.id not in taken and d.id != "_" else None for d in shape.dims]
+    return [
+        d.id if isinstance(d, tree.Name) and d.id not in taken and d.id != "_" else None for d in shape.dims
+    ]
 
 
 def is_plain(value: Any) -> bool:
@@ -445,7 +492,9 @@ def extern_target(context: Evaluator, decl: tree.Extern) -> str | None:
     parts = [*package.split("."), name]
     if colon and all(p.isidentifier() and p.isascii() and not iskeyword(p) for p in parts):
         return text
-    context.error("E0216", f'"{text}" does not name a class', decl.target.span, help='write `"package.module:Class"`')
+    context.error(
+        "E0216", f'"{text}" does not name a class', decl.target.span, help='write `"package.module:Class"`'
+    )
     return None
 
 
@@ -481,4 +530,3 @@ _TYPE_WORDS = {
     "list": "a list",
     "layer": "a layer",
 }
-

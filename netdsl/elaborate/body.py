@@ -1,4 +1,4 @@
-"""`Body`: one graph under construction. It hands out value numbers and labels, and becomes a frozen `Graph` at the end."""
+"""`Body`: one graph under construction. It hands out value numbers and labels, and ends as a frozen `Graph`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from netdsl.ir.dims import Dim
 from netdsl.ir.graph import (
     Buffer,
     Graph,
-    InitRule,
     Initialiser,
+    InitRule,
     Input,
     Literal,
     Node,
@@ -54,7 +54,9 @@ class Body:
     adopted: dict[int, TensorValue] = field(default_factory=dict)  # outer value -> the input it became
     total: int = 0  # nodes, counting those inside blocks
     next_value: int = 0
-    buffer_sources: dict[int, int] = field(default_factory=dict)  # a buffer's value -> the value it was made from
+    buffer_sources: dict[int, int] = field(
+        default_factory=dict
+    )  # a buffer's value -> the value it was made from
     prefixes: set[str] = field(default_factory=set)  # "layers" and "layers.0" for a label "layers.0.conv"
     broken: bool = False  # an error keeps some of its outputs from being known
     value_names: dict[int, str] = field(default_factory=dict)  # what statements call the values
@@ -134,7 +136,9 @@ class Body:
         self.total += size
         if self.total > self.session.limits.nodes:
             limit = f"{self.session.limits.nodes:,}"
-            self.session.stop("E0207", f"more than {limit} layers and operations", span, "`--max-nodes` raises the limit")
+            self.session.stop(
+                "E0207", f"more than {limit} layers and operations", span, "`--max-nodes` raises the limit"
+            )
         results = tuple(self.new_value() for _ in types)
         self.nodes.append(Node(op, operands, results, types, label, sizes, (), span))
         return tuple(TensorValue(self, n, t, span) for n, t in zip(results, types, strict=True))

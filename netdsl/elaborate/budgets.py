@@ -6,38 +6,39 @@ from typing import Any
 
 from netdsl.elaborate.blocks import Evaluator
 from netdsl.elaborate.static import StaticError
-from netdsl.elaborate.values import Builtin, Declared
+from netdsl.elaborate.values import Builtin
 from netdsl.ir.dims import Expr, substitute, symbols
 from netdsl.ir.graph import Graph
 from netdsl.ir.measure import multiply_adds, parameter_count
 from netdsl.syntax import tree
 
 
-def check_expectations(runner: Evaluator, graph: Graph, declared: Declared) -> None:
+def check_expectations(runner: Evaluator, graph: Graph) -> None:
     """Hold the budgets of a model against its graph."""
     if not runner.expectations:
         return
     scope = runner.scope.child()
-    parameters = parameter_count(graph)
-    scope.declare("parameters", parameters, None)
+    scope.declare("parameters", parameter_count(graph), None)
     scope.declare("macs", Builtin("macs", lambda **sizes: _macs(graph, sizes)), None)
     runner.scope = scope
     for expectation in runner.expectations:
-        _check(runner, expectation, parameters)
+        _check(runner, expectation)
 
 
-def _check(runner: Evaluator, expectation: tree.Expect, parameters: int) -> None:
+def _check(runner: Evaluator, expectation: tree.Expect) -> None:
     condition = expectation.condition
     if not isinstance(condition, tree.Compare):
-        runner.error(
-            "E0513", "`expect` takes a comparison, as `parameters <= 5e6`", condition.span
-        )
+        runner.error("E0513", "`expect` takes a comparison, as `parameters <= 5e6`", condition.span)
         return
     truth = runner.condition(condition)
     if truth is not False:
         return
     parts = [condition.first, *(operand for _, operand in condition.rest)]
-    shown = [f"`{part.span.text}` is {_number(runner.value(part))}" for part in parts if not isinstance(part, tree.Number)]
+    shown = [
+        f"`{part.span.text}` is {_number(runner.value(part))}"
+        for part in parts
+        if not isinstance(part, tree.Number)
+    ]
     runner.error("E0512", f"the budget `{condition.span.text}` is exceeded", condition.span, ", ".join(shown))
 
 
@@ -56,7 +57,7 @@ def _macs(graph: Graph, sizes: dict[str, Any]) -> Any:
     total = substitute(total, {**batch, **sizes})
     missing = sorted(symbols(total))
     if missing:
-        raise StaticError("E0513", f"`macs` depends on `{missing[0]}`", f"say at which size: `macs({missing[0]} = 224)`")
+        raise StaticError(
+            "E0513", f"`macs` depends on `{missing[0]}`", f"say at which size: `macs({missing[0]} = 224)`"
+        )
     return total
-
-

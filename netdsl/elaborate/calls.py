@@ -8,7 +8,7 @@ from typing import Any
 
 from netdsl.elaborate import static
 from netdsl.elaborate.arguments import Bound, bind, name_of, unknown_argument
-from netdsl.elaborate.expressions import Expressions, tensors_of
+from netdsl.elaborate.expressions import Expressions
 from netdsl.elaborate.static import StaticError
 from netdsl.elaborate.values import (
     POISON,
@@ -39,7 +39,11 @@ class Calls(Expressions):
         return self._call_of(expr, in_stage=True)
 
     def _call_of(self, expr: tree.Call, *, in_stage: bool) -> Any:
-        if isinstance(expr.function, tree.Name) and expr.function.id == "fork" and self.scope.find("fork") is None:
+        if (
+            isinstance(expr.function, tree.Name)
+            and expr.function.id == "fork"
+            and self.scope.find("fork") is None
+        ):
             return self._fork(expr)
         callee = self.value(expr.function)
         arguments = self.arguments(expr)
@@ -52,7 +56,7 @@ class Calls(Expressions):
             if tensor is None or not (in_stage or any(holds_tensor(a.value) for a in arguments)):
                 return self._call_builtin(callee, arguments, expr)
             callee = tensor
-        if isinstance(callee, Template | Declared) or isinstance(callee, type):
+        if isinstance(callee, Template | Declared | type):
             return self._extend(callee, arguments, expr, in_stage=in_stage)
         if is_tensor(callee):
             return self.error("E0307", "a tensor cannot be called", expr.function.span)
@@ -88,7 +92,7 @@ class Calls(Expressions):
         if in_stage or callee.is_layer or not self._has_operands(callee, merged):
             template = Template(callee, merged, expr.function.span)
             return template if self._fits(callee, template) else POISON
-        bound = bind(self.session, callee, (), merged, expr.function.span)
+        bound = bind(self.session, callee, (), merged)
         return self.place_operation(callee, bound, expr.function.span, None)
 
     def _has_operands(self, cls: type[Op], arguments: Sequence[Argument]) -> bool:
@@ -104,7 +108,7 @@ class Calls(Expressions):
         """Whether a template's argument names are right; wrong ones are reported where they are written."""
         before = len(self.session.report)
         if cls.is_layer:
-            bind(self.session, cls, (), template.arguments, template.span or template.arguments[0].span)
+            bind(self.session, cls, (), template.arguments)
         return len(self.session.report) == before
 
     def _check_names(self, declared: Declared, arguments: Sequence[Argument]) -> None:
@@ -121,7 +125,7 @@ class Calls(Expressions):
         """An operator, such as `+`, on operands of which at least one is a tensor."""
         cls = registry[kind]
         arguments = [Argument(None, value, place) for value, place in operands]
-        return self.place_operation(cls, bind(self.session, cls, (), arguments, span), span, None)
+        return self.place_operation(cls, bind(self.session, cls, (), arguments), span, None)
 
     # -- fork
 
@@ -156,21 +160,27 @@ class Calls(Expressions):
     def _call_builtin(self, callee: Builtin, arguments: list[Argument], expr: tree.Call) -> Any:
         for argument in arguments:
             if holds_tensor(argument.value):
-                return self.error("E0307", f"`{callee.name}` works on static values, but this is a tensor", argument.span)
+                return self.error(
+                    "E0307", f"`{callee.name}` works on static values, but this is a tensor", argument.span
+                )
         positional = [a.value for a in arguments if a.name is None]
         named = {a.name: a.value for a in arguments if a.name is not None}
         try:
-            return static.call_builtin(callee.name, positional, named)
+            return static.call_builtin(callee.name, callee.call, positional, named)
         except StaticError as problem:
             return self.static_error(problem, expr.span)
 
     def _call_function(self, callee: Function, arguments: list[Argument], expr: tree.Call) -> Any:
-        bound = bind_parameters(self, callee.decl.name.id, callee.decl.parameters, arguments, expr.function.span)
+        bound = bind_parameters(
+            self, callee.decl.name.id, callee.decl.parameters, arguments, expr.function.span
+        )
         if bound is None:
             return POISON
         for argument in arguments:
             if holds_tensor(argument.value):
-                return self.error("E0307", f"`{callee}` computes static values, but this is a tensor", argument.span)
+                return self.error(
+                    "E0307", f"`{callee}` computes static values, but this is a tensor", argument.span
+                )
         return self.run_function(callee, bound, expr.span)
 
     @abstractmethod
@@ -226,8 +236,11 @@ def bind_parameters(
     missing = [p.name.id for p in parameters if p.default is None and p.name.id not in bound]
     if missing and not partial:
         listed = " and ".join(f"`{name}`" for name in missing)
-        context.error("E0302", f"`{callee}` needs {listed}", span, f"{listed} {'is' if len(missing) == 1 else 'are'} not given")
+        context.error(
+            "E0302",
+            f"`{callee}` needs {listed}",
+            span,
+            f"{listed} {'is' if len(missing) == 1 else 'are'} not given",
+        )
         fits = False
     return bound if fits else None
-
-

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, Final
 
-
 from netdsl.diagnostics.suggest import did_you_mean
 from netdsl.elaborate.body import Body
 from netdsl.elaborate.scope import Scope

@@ -80,4 +80,6 @@ def names_in(part: Any) -> Iterator[tree.Name]:
         elif isinstance(current, tuple):
             pending.extend(reversed(current))
         elif is_dataclass(current) and not isinstance(current, type):
-            pending.extend(getattr(current, f.name) for f in reversed(fields(current)) if "span" not in f.name)
+            pending.extend(
+                getattr(current, f.name) for f in reversed(fields(current)) if "span" not in f.name
+            )

@@ -1,4 +1,4 @@
-"""Expressions: names, literals, lists, operators, indexing. Tensors among the operands make nodes; the rest is static."""
+"""Expressions: names, literals, lists, operators, indices. Tensors make nodes; the rest is static."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Expressions(Context):
                 "E0202",
                 f"`{expr.id}` is the label of a layer, not a value",
                 expr.span,
-                help=f"apply the layer again with an arrow: `x -> {expr.id}`, or name its result: `y = x -> {expr.id}: ...`",
+                help=f"apply it again with an arrow, `x -> {expr.id}`, or name its result: `y = x -> {expr.id}: ...`",
             )
         return self.unknown_name(expr.id, expr.span, self.scope.visible())
 
@@ -75,7 +75,9 @@ class Expressions(Context):
 
     def _constant(self, expr: tree.Constant) -> Any:
         if expr.value is Ellipsis:
-            return self.error("E0307", "`...` stands only in shapes and in the indices of a tensor", expr.span)
+            return self.error(
+                "E0307", "`...` stands only in shapes and in the indices of a tensor", expr.span
+            )
         return expr.value
 
     def _string(self, expr: tree.String) -> Any:
@@ -88,7 +90,11 @@ class Expressions(Context):
             if value is POISON:
                 return POISON
             if not isinstance(value, str | int | float | Expr) and value is not None:
-                return self.error("E0307", f"`{{ }}` in a string takes a number or a string, found {in_words(value)}", part.span)
+                return self.error(
+                    "E0307",
+                    f"`{{ }}` in a string takes a number or a string, found {in_words(value)}",
+                    part.span,
+                )
             parts.append(str(value))
         try:
             return static.checked("".join(parts))
@@ -106,7 +112,7 @@ class Expressions(Context):
         return self.items(expr.items, self.value, expr.span)
 
     def items(self, items: tuple[tree.Item, ...], one: Callable[[tree.Expr], Any], span: Span) -> Any:
-        """The items of a list, each evaluated by `one` (as a value, or as a stage); POISON if their number is unknown."""
+        """The items of a list, each evaluated by `one` (as a value or a stage); POISON if their number is unknown."""
         result: list[Any] = []
         if not self._collect(items, one, result):
             return POISON
@@ -114,7 +120,9 @@ class Expressions(Context):
             self.session.stop("E0308", f"a list of more than {static.MAX_ITEMS:,} items", span)
         return tuple(result)
 
-    def _collect(self, items: tuple[tree.Item, ...], one: Callable[[tree.Expr], Any], result: list[Any]) -> bool:
+    def _collect(
+        self, items: tuple[tree.Item, ...], one: Callable[[tree.Expr], Any], result: list[Any]
+    ) -> bool:
         known = True
         for item in items:
             if isinstance(item, tree.Splice):
@@ -137,7 +145,7 @@ class Expressions(Context):
         return False
 
     def _for_item(self, item: tree.ForItem, one: Callable[[tree.Expr], Any], result: list[Any]) -> bool:
-        values = self.iterate(item.iterable, item.span)
+        values = self.iterate(item.iterable)
         outer = self.scope
         known = values is not POISON
         for value in values if known else (POISON,):
@@ -160,12 +168,14 @@ class Expressions(Context):
                 return False
         return self._collect(item.otherwise, one, result) if item.otherwise is not None else True
 
-    def iterate(self, expr: tree.Expr, span: Span) -> Any:
+    def iterate(self, expr: tree.Expr) -> Any:
         """The values a `for` runs over."""
         value = self.value(expr)
         if isinstance(value, tuple) or value is POISON:
             return value
-        help = f"count with `range({value})`" if isinstance(value, int) and not isinstance(value, bool) else None
+        help = (
+            f"count with `range({value})`" if isinstance(value, int) and not isinstance(value, bool) else None
+        )
         return self.error("E0307", f"`for` runs over a list, found {in_words(value)}", expr.span, help=help)
 
     def bind_names(self, names: tuple[tree.Name, ...], value: Any, span: Span) -> None:
@@ -292,7 +302,11 @@ class Expressions(Context):
         has = ", ".join([*named, "`.shape`"]) if is_tensor(value) else "none"
         help = f"apply a function with an arrow: `x -> {expr.name}(...)`" if is_tensor(value) else None
         return self.error(
-            "E0205", f"{in_words(value)} has no `.{expr.name}`", expr.name_span, f"its attributes: {has}", help=help
+            "E0205",
+            f"{in_words(value)} has no `.{expr.name}`",
+            expr.name_span,
+            f"its attributes: {has}",
+            help=help,
         )
 
     def _subscript(self, expr: tree.Subscript) -> Any:
@@ -311,7 +325,9 @@ class Expressions(Context):
         if index is POISON:
             return POISON
         if isinstance(index, bool) or not isinstance(index, int | slice):
-            return self.error("E0307", f"a list is indexed by an integer, found {in_words(index)}", expr.indices[0].span)
+            return self.error(
+                "E0307", f"a list is indexed by an integer, found {in_words(index)}", expr.indices[0].span
+            )
         try:
             return value[index]
         except (IndexError, ValueError, TypeError):
@@ -322,7 +338,9 @@ class Expressions(Context):
     def _index(self, index: tree.Expr | tree.Slice) -> Any:
         if not isinstance(index, tree.Slice):
             return self.static(index, "the index of a list")
-        bounds = [None if b is None else self.static(b, "a slice") for b in (index.start, index.stop, index.step)]
+        bounds = [
+            None if b is None else self.static(b, "a slice") for b in (index.start, index.stop, index.step)
+        ]
         if POISON in bounds:
             return POISON
         if any(b is not None and (isinstance(b, bool) or not isinstance(b, int)) for b in bounds):

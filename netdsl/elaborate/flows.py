@@ -1,4 +1,4 @@
-"""Flows: a value through stages. Stages are evaluated first and placed then; placing makes layers, under their labels."""
+"""Flows: a value through stages. Stages are evaluated first and placed then; placing makes the layers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from netdsl.elaborate.values import (
     is_stage,
 )
 from netdsl.ir.dims import Expr
-from netdsl.ir.graph import Graph, Literal, Operand, Operation
+from netdsl.ir.graph import Graph, Literal, Node, Operation
 from netdsl.ir.types import Scalar, Tensor
 from netdsl.ops.base import Op, ShapeProblem, operands_of, registry
 from netdsl.source import Span
@@ -85,7 +85,9 @@ class Flows(Calls):
             return LabelReference(expr.id, expr.span)
         binding = self.scope.read(expr.id)
         if binding is None:
-            return LabelReference(expr.id, expr.span)  # a label that a stage before it will make, or an error then
+            return LabelReference(
+                expr.id, expr.span
+            )  # a label that a stage before it will make, or an error then
         return self.as_stage(binding.value, expr.span)
 
     def as_stage(self, value: Any, span: Span) -> Any:
@@ -94,7 +96,12 @@ class Flows(Calls):
         help = None
         if holds_tensor(value):
             help = "a stage is a layer or a function; `(a, b) -> concat(dim = 1)` joins two tensors"
-        return self.error("E0310", f"what follows `->` must be a layer or a function, found {in_words(value)}", span, help=help)
+        return self.error(
+            "E0310",
+            f"what follows `->` must be a layer or a function, found {in_words(value)}",
+            span,
+            help=help,
+        )
 
     # -- placing
 
@@ -134,21 +141,25 @@ class Flows(Calls):
             return self.place_block(template, flowing, here, label)
         cls = template.callee
         if label is not None and not cls.is_layer:
-            twin = next((k for k in registry if k.lower() == cls.kind.replace("_", "") and registry[k].is_layer), None)
+            twin = next(
+                (k for k in registry if k.lower() == cls.kind.replace("_", "") and registry[k].is_layer), None
+            )
             return self.error(
                 "E0507",
                 f"`{cls.kind}` is a function, which has no parameters to name, but it is labelled `{label}`",
                 at,
                 help=f"use the layer: `{label}: {twin}`" if twin else "leave the label out",
             )
-        bound = bind(self.session, cls, flowing, template.arguments, here)
+        bound = bind(self.session, cls, flowing, template.arguments)
         result = self.place_operation(cls, bound, here, label)
         if label is not None and self.body is not None:
             self.remember(label, template, result, at)
         return result
 
     @abstractmethod
-    def place_block(self, template: Template, flowing: list[tuple[Any, Span]], at: Span, label: str | None) -> Any:
+    def place_block(
+        self, template: Template, flowing: list[tuple[Any, Span]], at: Span, label: str | None
+    ) -> Any:
         """Apply a block to what flows in; POISON where something does not fit."""
 
     # -- operations
@@ -160,13 +171,15 @@ class Flows(Calls):
         if operation is None or operands is None:
             return POISON
         if self.body is None:
-            return self.error("E0307", f"`{cls.kind}` makes a tensor, but this place takes static values", span)
+            return self.error(
+                "E0307", f"`{cls.kind}` makes a tensor, but this place takes static values", span
+            )
         types = [_type_of(operand) for operand in operands]
         try:
             results = operation.result_types(*types)
             state = operation.state(*types) if cls.is_layer else {}
         except ShapeProblem as problem:
-            return self._shape_problem(problem, cls, bound, operands, span)
+            return self._shape_problem(problem, bound, operands, span)
         if label is None and state:
             label = self.body.free_label(cls.kind)
             self.body.set_label(label, Placed(Template(cls, (), span), operation, span))
@@ -203,7 +216,11 @@ class Flows(Calls):
             given.append(operand)
         too_many = not names.rest and len(given) > len(names.names)
         if too_many or len(given) < names.required:
-            wanted = str(names.required) if names.required == len(names.names) else f"{names.required} to {len(names.names)}"
+            wanted = (
+                str(names.required)
+                if names.required == len(names.names)
+                else f"{names.required} to {len(names.names)}"
+            )
             self.error(
                 "E0412",
                 f"`{cls.kind}` takes {wanted} tensor{'s' if wanted != '1' else ''}, found {len(given)}",
@@ -247,7 +264,11 @@ class Flows(Calls):
         return owned
 
     def _shape_problem(
-        self, problem: ShapeProblem, cls: type[Op], bound: Bound, operands: Sequence[TensorValue | Literal], span: Span
+        self,
+        problem: ShapeProblem,
+        bound: Bound,
+        operands: Sequence[TensorValue | Literal],
+        span: Span,
     ) -> Any:
         if problem.argument is not None and problem.argument in bound.places:
             primary = bound.places[problem.argument]
@@ -263,10 +284,16 @@ class Flows(Calls):
         elif not text:
             text = problem.label
         notes = (problem.note,) if problem.note else ()
-        return self.error(problem.code, problem.message, primary, text, also=also, help=problem.help, notes=notes)
+        return self.error(
+            problem.code, problem.message, primary, text, also=also, help=problem.help, notes=notes
+        )
 
     def _operand_labels(
-        self, bound: Bound, operands: Sequence[TensorValue | Literal], which: Sequence[int] | range, text: str = ""
+        self,
+        bound: Bound,
+        operands: Sequence[TensorValue | Literal],
+        which: Sequence[int] | range,
+        text: str = "",
     ) -> list[Label]:
         """A label at each operand's place, and one where it was made when that is elsewhere and has a name."""
         labels: list[Label] = []
@@ -277,7 +304,11 @@ class Flows(Calls):
             simple = operand.name if operand.name == place.text else None
             subject = f"`{simple}`" if simple else "this"
             labels.append(Label(place, text or f"{subject} is {operand.type}"))
-            if simple and place.source.position(place.start)[0] != operand.origin.source.position(operand.origin.start)[0]:
+            if (
+                simple
+                and place.source.position(place.start)[0]
+                != operand.origin.source.position(operand.origin.start)[0]
+            ):
                 labels.append(Label(operand.origin, f"`{simple}` is {operand.type} here"))
         return list(dict.fromkeys(labels))
 
@@ -335,10 +366,14 @@ class Flows(Calls):
         first = next(n for n in body.nodes if n.label == reference.label)
         count = len(body.nodes)
         label = reference.label
-        result = self.place_sequence(label, placed.stage, value, span, at) if self._is_sequence(placed) else self._again(placed, value, span, at, label)
+        result = (
+            self.place_sequence(label, placed.stage, value, span, at)
+            if self._is_sequence(placed)
+            else self._again(placed, value, span, at, label)
+        )
         if result is POISON or len(body.nodes) == count:
             return result
-        self._check_shared(first.op, body.nodes[-1].op, label, at, placed, operands=body.nodes[-1].operands, first=first)
+        self._check_shared(first, body.nodes[-1], at, placed)
         return result
 
     def _is_sequence(self, placed: Placed) -> bool:
@@ -353,19 +388,18 @@ class Flows(Calls):
             return self.place_operation(cls, bound, at, label)
         return self.place(placed.stage, value, span, at, label)
 
-    def _check_shared(
-        self, one: Any, two: Any, label: str, at: Span, placed: Placed, *, operands: tuple[Operand, ...], first: Any
-    ) -> None:
+    def _check_shared(self, first: Node, second: Node, at: Span, placed: Placed) -> None:
         """One layer, applied twice, must have the same parameters both times."""
         assert self.body is not None
+        one, two = first.op, second.op
         if isinstance(one, Graph) and isinstance(two, Graph):
             same = one.code == two.code and dict(one.state()) == dict(two.state())
         else:
-            same = one == two and self._state_of(first) == self._state_of(self.body.nodes[-1])
+            same = one == two and self._state_of(first) == self._state_of(second)
         if not same:
             self.error(
                 "E0508",
-                f"`{label}` was made for another input and cannot be applied to this one",
+                f"`{first.label}` was made for another input and cannot be applied to this one",
                 at,
                 also=[Label(placed.span, "the layer is made here")],
                 help="a layer used twice has one set of parameters: give the second one a label of its own",
@@ -373,11 +407,17 @@ class Flows(Calls):
 
     def _state_of(self, node: Any) -> dict[str, Any]:
         assert self.body is not None
-        known = {number: entry.type for number, entry in zip(self.body._input_values, self.body.inputs, strict=True)}
+        known = {
+            number: entry.type
+            for number, entry in zip(self.body._input_values, self.body.inputs, strict=True)
+        }
         known.update((p.value, p.type) for p in self.body.parameters)
         known.update((b.value, b.type) for b in self.body.buffers)
         known.update((r, t) for n in self.body.nodes for r, t in zip(n.results, n.types, strict=True))
-        types = [Scalar(o.value) if isinstance(o, Literal) and o.value is not None else known.get(o) for o in node.operands]
+        types = [
+            Scalar(o.value) if isinstance(o, Literal) and o.value is not None else known.get(o)
+            for o in node.operands
+        ]
         return dict(node.op.state(*types))
 
     # -- labelled lists
@@ -407,12 +447,14 @@ class Flows(Calls):
         outputs = runner.sequence_outputs(current, span)
         if outputs is None:
             return POISON
-        operands += [value for value in _adopted(inner, self.body)]
+        operands += _adopted(inner, self.body)
         graph = inner.finish(span=at)
         if not again:
             self.body.set_label(label, Placed(stage, graph, at))
         types = [t.type for t in outputs]
-        return self.make_node(graph, operands, types, at, label, listed=isinstance(current, tuple), size=inner.total)  # type: ignore[arg-type]
+        return self.make_node(
+            graph, operands, types, at, label, listed=isinstance(current, tuple), size=inner.total
+        )  # type: ignore[arg-type]
 
     def run_sequence(self, stage: Any, value: Any, span: Span, at: Span) -> Any:
         if isinstance(stage, Fork | Identity | LabelReference):
@@ -467,6 +509,7 @@ def _adopted(inner: Body, outer: Body) -> list[TensorValue]:
     found: list[TensorValue] = []
     for entry, number in zip(inner.inputs, inner._input_values, strict=True):
         if number in numbers:
-            found.append(TensorValue(outer, numbers[number], entry.type, entry.span or entry.span, entry.name))  # type: ignore[arg-type]
+            found.append(
+                TensorValue(outer, numbers[number], entry.type, entry.span or entry.span, entry.name)
+            )  # type: ignore[arg-type]
     return found
-

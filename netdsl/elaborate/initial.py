@@ -22,7 +22,10 @@ class Initial(Shapes):
             return self.initialiser(function.items[0])
         if not isinstance(function, tree.Name):
             return self.error(
-                "E0313", "a parameter starts from an initialiser", expr.span, help="for example `normal(std = 0.02)` or `zeros`"
+                "E0313",
+                "a parameter starts from an initialiser",
+                expr.span,
+                help="for example `normal(std = 0.02)` or `zeros`",
             )
         cls = initialisers.get(function.id)
         if cls is None:
@@ -40,7 +43,9 @@ class Initial(Shapes):
             name = str(first["loc"][0]) if first["loc"] else ""
             if first["type"] == "missing":
                 return self.error("E0302", f"`{cls.kind}` needs `{name}`", expr.span)
-            return self.error("E0303", f"`{name}` of `{cls.kind}` cannot be {in_words(first['input'])}", expr.span)
+            return self.error(
+                "E0303", f"`{name}` of `{cls.kind}` cannot be {in_words(first['input'])}", expr.span
+            )
 
     def _fields(self, cls: Any, call: tree.Call) -> dict[str, Any] | None:
         names = list(cls.model_fields)

@@ -1,4 +1,4 @@
-"""Warnings: what is allowed and probably not meant. Each lint is one function over finished graphs or over the names."""
+"""Warnings: what is allowed and probably not meant. Each lint is one function over finished graphs, or the names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ def lint_graph(session: Session, graph: Graph) -> None:
 
 def _bias_before_norm(session: Session, body: Graph, node: Node) -> None:
     op = node.op
-    if isinstance(op, Graph) or not getattr(op, "linear", False) or not getattr(op, "bias", False) or node.span is None:
+    if (
+        isinstance(op, Graph)
+        or not getattr(op, "linear", False)
+        or not getattr(op, "bias", False)
+        or node.span is None
+    ):
         return
     if any(o.value in node.results for o in body.outputs):
         return
@@ -39,11 +44,15 @@ def lint_names(session: Session, *, files: set[str]) -> None:
         if span.source.path not in files:
             continue
         if what == "input":
-            session.report.error("E0517", f"the input `{name}` is not used", span, helps=["remove it, or use it"])
+            session.report.error(
+                "E0517", f"the input `{name}` is not used", span, helps=["remove it, or use it"]
+            )
         elif what == "import":
             session.report.error("W0705", f"`{name}` is imported and not used", span)
         else:
-            session.report.error("W0703", f"the {what} `{name}` is not used", span, helps=[f"remove it, or call it `_{name}`"])
+            session.report.error(
+                "W0703", f"the {what} `{name}` is not used", span, helps=[f"remove it, or call it `_{name}`"]
+            )
 
 
 def activations_before(graph: Graph) -> Iterator[tuple[str, Node]]:

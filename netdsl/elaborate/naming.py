@@ -18,7 +18,7 @@ def check_state(session: Session, graph: Graph) -> None:
                     "E0511",
                     f"no parameter of `{body.name}` matches `{pattern}`",
                     rule.span,
-                    help="the last part is a parameter (`weight`, `bias`, `*`), the part before it a layer's label or kind",
+                    help="the last part is a parameter (`weight`, `bias`, `*`), before it stand labels or kinds",
                 )
         _check_training(session, body)
         _check_dead(session, body)
@@ -28,7 +28,12 @@ def _check_dead(session: Session, body: Graph) -> None:
     live = live_values(body, training=True)
     for node in body.nodes:
         if node.label is not None and node.span is not None and not live.intersection(node.results):
-            session.error("W0704", f"the result of `{node.label}` is not used", node.span, "its parameters are never trained")
+            session.error(
+                "W0704",
+                f"the result of `{node.label}` is not used",
+                node.span,
+                "its parameters are never trained",
+            )
 
 
 def _check_training(session: Session, body: Graph) -> None:

@@ -1,4 +1,4 @@
-"""Files: reading, imports, and the declarations that make a program. A `Program` gives the graph of any of its models."""
+"""Files: reading, imports, and the declarations that make a program; it gives the graph of any of its models."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from netdsl.elaborate.blocks import Evaluator
 from netdsl.elaborate.body import Body
 from netdsl.elaborate.budgets import check_expectations
 from netdsl.elaborate.calls import bind_parameters
-from netdsl.elaborate.naming import check_state
 from netdsl.elaborate.cycles import cycles, names_in
+from netdsl.elaborate.naming import check_state
 from netdsl.elaborate.scope import Binding, Scope
 from netdsl.elaborate.session import LimitReached, Limits, Session
 from netdsl.elaborate.values import POISON, Argument, Builtin, Declared, Function, Identity
@@ -69,7 +69,7 @@ class Program:
     ) -> None:
         self.session = Session(report, limits or Limits(), allow_extern=allow_extern)
         self.report = report
-        self._read = read or (lambda path, source: None)
+        self._read = read or _no_files
         self._modules: dict[str, Module] = {}
         self._builtins = _builtins(self.session)
         self._identities = 0
@@ -117,7 +117,9 @@ class Program:
         binding = self.main.scope.find(name)
         if name not in self.models or binding is None:
             raise KeyError(name)
-        given = {key: Argument(key, value, self.models[name].name.span) for key, value in (arguments or {}).items()}
+        given = {
+            key: Argument(key, value, self.models[name].name.span) for key, value in (arguments or {}).items()
+        }
         if not isinstance(binding.value, Declared):
             return None
         try:
@@ -154,12 +156,14 @@ class Program:
             unknown = [name for name in sizes if name not in _input_names(declared)]
             for name in unknown:
                 self.session.error(
-                    "E0215", f"`{declared.name}` has no free dimension `{name}`", declared.decl.name.span,
+                    "E0215",
+                    f"`{declared.name}` has no free dimension `{name}`",
+                    declared.decl.name.span,
                     helps=did_you_mean(name, _input_names(declared)),
                 )
             graph = replace(graph, constraints=tuple(found.constraints))
             check_state(self.session, graph)
-            check_expectations(runner, graph, declared)
+            check_expectations(runner, graph)
         return graph
 
     def check_block(self, name: str) -> None:
@@ -186,7 +190,12 @@ class Program:
         runner.expectations = []
         runner.run(declared.decl.body)
         if "output" not in self.session.lost and next(_outputs(declared.decl.body), None) is None:
-            self.session.error("E0501", f"`{declared.name}` has no output", declared.decl.name.span, help="end it with `output ...`")
+            self.session.error(
+                "E0501",
+                f"`{declared.name}` has no output",
+                declared.decl.name.span,
+                help="end it with `output ...`",
+            )
 
     # -- files and declarations
 
@@ -222,7 +231,9 @@ class Program:
             else:
                 message, help = f"`{name.id}` contains itself", "repeat with `for`"
             code = "E0204" if isinstance(module.exports[name.id], tree.Fn) else "E0203"
-            self.report.error(code, f"{message}: {path}" if len(cycle) > 1 else message, name.span, helps=[help])
+            self.report.error(
+                code, f"{message}: {path}" if len(cycle) > 1 else message, name.span, helps=[help]
+            )
             for use in cycle:
                 binding = module.scope.names[use.id]
                 module.scope.names[use.id] = Binding(POISON, binding.span)
@@ -234,7 +245,10 @@ class Program:
         earlier = module.exports.get(name.id)
         if earlier is not None and not isinstance(earlier, tree.Import | tree.Train):
             self.report.error(
-                "E0210", f"`{name.id}` is declared twice", name.span, also=[Label(earlier.name.span, "first declared here")]
+                "E0210",
+                f"`{name.id}` is declared twice",
+                name.span,
+                also=[Label(earlier.name.span, "first declared here")],
             )
             return
         if name.id in module.scope.names:
@@ -256,11 +270,16 @@ class Program:
 
     def _evaluate_const(self, module: Module, declaration: tree.Declaration) -> None:
         """A constant may use functions declared anywhere, and constants declared before it."""
-        if not isinstance(declaration, tree.Const) or module.exports.get(declaration.name.id) is not declaration:
+        if (
+            not isinstance(declaration, tree.Const)
+            or module.exports.get(declaration.name.id) is not declaration
+        ):
             return
         later = self._later_const(module, declaration)
         if later is not None:
-            self.report.error("E0201", f"the constant `{later.id}` is declared later", later.span, helps=["move it up"])
+            self.report.error(
+                "E0201", f"the constant `{later.id}` is declared later", later.span, helps=["move it up"]
+            )
             return
         try:
             with deep():
@@ -303,17 +322,35 @@ class Program:
             return None
         problem = _refused(path)
         if problem:
-            self.report.error("E0212", problem, declaration.path.span, helps=["an import stays inside the project: `\"blocks.net\"`, `\"parts/blocks.net\"` or `\"std/resnet.net\"`"])
+            self.report.error(
+                "E0212",
+                problem,
+                declaration.path.span,
+                helps=[
+                    'an import stays inside the project: `"blocks.net"`, `"parts/blocks.net"` or `"std/resnet.net"`'
+                ],
+            )
             return None
         source = self._read(path, module.source)
         if source is None:
-            self.report.error("E0213", f"there is no file `{path}`", declaration.path.span, helps=["paths are relative to this file; `std/` is the library that comes with netdsl"])
+            self.report.error(
+                "E0213",
+                f"there is no file `{path}`",
+                declaration.path.span,
+                helps=["paths are relative to this file; `std/` is the library that comes with netdsl"],
+            )
             return None
         known = self._modules.get(source.path)
         if known is not None and not known.complete:
-            self.report.error("E0214", f"`{path}` imports this file, directly or through others", declaration.path.span)
+            self.report.error(
+                "E0214", f"`{path}` imports this file, directly or through others", declaration.path.span
+            )
             return None
         return known or self._load(source)
+
+
+def _no_files(_path: str, _importer: Source) -> None:
+    """Imports where there are no files to read."""
 
 
 def _words_of_broken_lines(report: Report, source: Source) -> set[str]:
@@ -375,4 +412,3 @@ def _builtins(session: Session) -> Scope:
             scope.declare(name, name, None)
     scope.declare("identity", Identity(), None)
     return scope
-

@@ -33,11 +33,17 @@ class Recipes(Evaluator):
     def setting(self, expr: tree.Expr) -> Value | Any:
         if isinstance(expr, tree.Paren) and expr.is_group:
             return self.setting(expr.items[0])
-        if isinstance(expr, tree.Call) and isinstance(expr.function, tree.Name) and not self._static(expr.function):
+        if (
+            isinstance(expr, tree.Call)
+            and isinstance(expr.function, tree.Name)
+            and not self._static(expr.function)
+        ):
             return self._choice(expr.function.id, expr)
         if isinstance(expr, tree.Name) and not self._static(expr):
             return Choice(expr.id, {}, (), expr.span)
-        if isinstance(expr, tree.ListExpr) and not any(isinstance(i, tree.ForItem | tree.IfItem | tree.Splice) for i in expr.items):
+        if isinstance(expr, tree.ListExpr) and not any(
+            isinstance(i, tree.ForItem | tree.IfItem | tree.Splice) for i in expr.items
+        ):
             items = [self.setting(item) for item in expr.items]  # type: ignore[arg-type]
             return POISON if any(item is POISON for item in items) else items
         return self._plain(self.static(expr, "a setting"), expr.span)
@@ -45,8 +51,10 @@ class Recipes(Evaluator):
     def _static(self, name: tree.Name) -> bool:
         """Whether the file gives `name` a static value; a block or an operation is a choice by its name."""
         binding = self.scope.find(name.id)
-        return binding is not None and not isinstance(binding.value, Declared) and (
-            binding.span is not None or isinstance(binding.value, Function)
+        return (
+            binding is not None
+            and not isinstance(binding.value, Declared)
+            and (binding.span is not None or isinstance(binding.value, Function))
         )
 
     def _choice(self, name: str, call: tree.Call) -> Any:
@@ -75,5 +83,9 @@ class Recipes(Evaluator):
         if value is POISON or value is None or isinstance(value, bool | int | float | str):
             return value
         if isinstance(value, Expr):
-            return self.error("E0307", f"a setting must be known, but `{value}` is a size known only at run time", span)
-        return self.error("E0307", f"a setting is a number, a string, a list or a class, found {in_words(value)}", span)
+            return self.error(
+                "E0307", f"a setting must be known, but `{value}` is a size known only at run time", span
+            )
+        return self.error(
+            "E0307", f"a setting is a number, a string, a list or a class, found {in_words(value)}", span
+        )

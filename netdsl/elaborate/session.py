@@ -19,7 +19,7 @@ class Limits:
     nesting: int = 256
     files: int = 64
     source: int = 1 << 20
-    steps: int = 2_000_000  # static statements and calls, so that loops without layers end too
+    steps: int = 1_000_000  # static statements and calls, so that loops without layers end too
 
 
 class LimitReached(Exception):
@@ -34,8 +34,12 @@ class Session:
     allow_extern: bool = False
     instances: dict[Any, Any] = field(default_factory=dict)  # block, arguments and input types -> Instance
     trail: list[Frame] = field(default_factory=list)  # the blocks being instantiated, outermost first
-    found: list[Assumptions] = field(default_factory=list)  # conditions on sizes, of each body being elaborated
-    lost: set[str] = field(default_factory=set)  # words of lines with syntax errors: what they would have bound
+    found: list[Assumptions] = field(
+        default_factory=list
+    )  # conditions on sizes, of each body being elaborated
+    lost: set[str] = field(
+        default_factory=set
+    )  # words of lines with syntax errors: what they would have bound
     steps: int = 0
 
     def step(self, span: Span) -> None:

@@ -30,7 +30,7 @@ class Choice:
         return self.argument_spans.get(argument, self.span)
 
 
-Value: TypeAlias = "int | float | str | bool | None | list[Value] | tuple[Value, ...] | Choice"
+Value: TypeAlias = "int | float | str | bool | list[Value] | tuple[Value, ...] | Choice | None"
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,9 @@ def shown(value: Value) -> str:
     '[1, "a", SGD(lr = 0.1)]'
     """
     if isinstance(value, Choice):
-        parts = [shown(v) for v in value.positional] + [f"{k} = {shown(v)}" for k, v in value.arguments.items()]
+        parts = [shown(v) for v in value.positional] + [
+            f"{k} = {shown(v)}" for k, v in value.arguments.items()
+        ]
         return f"{value.name}({', '.join(parts)})" if parts else value.name
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(shown, value)) + "]"

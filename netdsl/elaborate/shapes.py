@@ -51,7 +51,9 @@ class Shapes(Flows):
     def _declared_dim(self, anonymous: str, written: tree.Expr, sizes: dict[str, int]) -> Any:
         if isinstance(written, tree.Constant) and written.value is Ellipsis:
             return self.error(
-                "E0415", "`...` in the input of a model, whose axes are all declared", written.span,
+                "E0415",
+                "`...` in the input of a model, whose axes are all declared",
+                written.span,
                 help="write one name or number an axis, as in `[N, 3, H, W]`",
             )
         if isinstance(written, tree.Name) and (written.id == "_" or self.scope.find(written.id) is None):
@@ -78,7 +80,9 @@ class Shapes(Flows):
         dims: list[int] = []
         for written in shape.dims:
             if isinstance(written, tree.Constant) and written.value is Ellipsis:
-                self.error("E0415", f"`...` in the shape of `{what}`, whose axes are all declared", written.span)
+                self.error(
+                    "E0415", f"`...` in the shape of `{what}`, whose axes are all declared", written.span
+                )
                 return None
             value = self.size(written)
             if isinstance(value, Expr):
@@ -101,7 +105,9 @@ class Shapes(Flows):
         found = checked.type
         dtype = self.dtype_of(shape, found.dtype)
         if dtype is not POISON and dtype != found.dtype:
-            self._does_not_hold("E0405", checked, f"`{checked.name}` is {found.dtype}, declared as {dtype}", shape.span)
+            self._does_not_hold(
+                "E0405", checked, f"`{checked.name}` is {found.dtype}, declared as {dtype}", shape.span
+            )
         for written, dim in self._pairs(shape, checked, code):
             self._check_dim(written, dim, checked, code)
 
@@ -159,5 +165,3 @@ def counterexample(outcome: Comparison) -> tuple[str, ...]:
         return ()
     at = ", ".join(f"{name} = {value}" for name, value in sorted(outcome.counterexample.items()))
     return (f"when {at}, one is {outcome.left} and the other {outcome.right}",)
-
-

@@ -33,7 +33,13 @@ def slice_of(body: Body, value: TensorValue, name: str) -> Graph | None:
         name=name,
         inputs=(),
         nodes=tuple(
-            Node(n.op, tuple(map(renumbered, n.operands)), tuple(number[r] for r in n.results), n.types, span=n.span)
+            Node(
+                n.op,
+                tuple(map(renumbered, n.operands)),
+                tuple(number[r] for r in n.results),
+                n.types,
+                span=n.span,
+            )
             for n in nodes
         ),
         outputs=(Output(number[body.buffer_sources.get(value.number, value.number)]),),

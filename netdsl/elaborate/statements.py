@@ -117,7 +117,11 @@ class Statements(Initial):
             return
         name = statement.name.id if statement.name else None
         if name is not None and any(o.name == name for o in self.body.outputs):
-            self.error("E0503", f"two outputs are called `{name}`", statement.name.span if statement.name else statement.span)
+            self.error(
+                "E0503",
+                f"two outputs are called `{name}`",
+                statement.name.span if statement.name else statement.span,
+            )
             return
         self.body.outputs.append(Output(owned.number, name, training, statement.value.span))
         if statement.shape is not None and isinstance(owned.type, Tensor):
@@ -133,7 +137,12 @@ class Statements(Initial):
         if when is None:
             return False
         if when.id != allowed:
-            self.error("E0515", f"unknown condition `when {when.id}`", when.span, help=f"only `when {allowed}` stands here")
+            self.error(
+                "E0515",
+                f"unknown condition `when {when.id}`",
+                when.span,
+                help=f"only `when {allowed}` stands here",
+            )
         return True
 
     def _return(self, statement: tree.Output) -> None:
@@ -176,16 +185,26 @@ class Statements(Initial):
         if isinstance(tensor, TensorValue) and isinstance(tensor.type, Tensor):
             self.annotate(statement.shape, Checked(target.id, tensor.type, statement.value.span))
         elif value is not POISON:
-            self.error("E0408", f"a shape is declared for `{target.id}`, which is {in_words(value)}", statement.shape.span)
+            self.error(
+                "E0408",
+                f"a shape is declared for `{target.id}`, which is {in_words(value)}",
+                statement.shape.span,
+            )
         else:
             for written in statement.shape.dims:
-                if isinstance(written, tree.Name) and written.id != "_" and self.scope.find(written.id) is None:
+                if (
+                    isinstance(written, tree.Name)
+                    and written.id != "_"
+                    and self.scope.find(written.id) is None
+                ):
                     self.scope.assign(written.id, POISON, written.span, what="")
         return tensor
 
     def _unpack(self, statement: tree.Bind, value: Any) -> None:
         targets = statement.targets
-        items: Sequence[Any] = value.tensors if isinstance(value, Results) else value if isinstance(value, tuple) else ()
+        items: Sequence[Any] = (
+            value.tensors if isinstance(value, Results) else value if isinstance(value, tuple) else ()
+        )
         if value is POISON:
             items = [POISON] * len(targets)
         elif len(items) != len(targets):
@@ -214,7 +233,12 @@ class Statements(Initial):
         shape = self.fixed_shape(name, statement.shape)
         dtype = self.dtype_of(statement.shape)
         value: Any = POISON
-        if self._free_name(statement.name) and init is not POISON and shape is not None and dtype is not POISON:
+        if (
+            self._free_name(statement.name)
+            and init is not POISON
+            and shape is not None
+            and dtype is not POISON
+        ):
             value = self.body.add_parameter(name, Tensor(shape, dtype), init, statement.name.span)
         self.scope.declare(name, value, statement.name.span, "param")
 
@@ -280,7 +304,11 @@ class Statements(Initial):
         truth = self.condition(statement.condition)
         message = self.value(statement.message) if statement.message is not None else None
         if truth is False and message is not POISON:
-            self.error("E0312", f"assertion failed: {message}" if message else "assertion failed", statement.condition.span)
+            self.error(
+                "E0312",
+                f"assertion failed: {message}" if message else "assertion failed",
+                statement.condition.span,
+            )
 
     def _expect(self, statement: tree.Expect) -> None:
         if not self._tensors_only("expect", statement.span):
@@ -288,7 +316,12 @@ class Statements(Initial):
         assert self.body is not None
         if self.body.kind != "model" or self.operands is not None:
             if self.body.kind != "model":
-                self.error("E0513", "`expect` in a block", statement.span, help="only a model has a budget; in a block, use `assert`")
+                self.error(
+                    "E0513",
+                    "`expect` in a block",
+                    statement.span,
+                    help="only a model has a budget; in a block, use `assert`",
+                )
             return
         if statement.shape is None:
             self.expectations.append(statement)
@@ -337,7 +370,7 @@ class Statements(Initial):
             self.body.broken = True
 
     def _for(self, statement: tree.For) -> None:
-        values = self.iterate(statement.iterable, statement.span)
+        values = self.iterate(statement.iterable)
         if values is POISON:
             self._unknown_after([statement.body])
             return
@@ -382,4 +415,3 @@ _RUN: Final[dict[type, Callable[[Any, Any], None]]] = {
     tree.If: Statements._if,
     tree.For: Statements._for,
 }
-

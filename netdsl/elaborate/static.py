@@ -80,11 +80,13 @@ def _symbolic(op: str, left: Any, right: Any) -> Any:
     if op == "/":
         size = left if isinstance(left, Expr) else right
         raise StaticError(
-            "E0307", f"`/` on the size `{size}`, which is known only at run time", "divide with `//`: sizes are integers"
+            "E0307",
+            f"`/` on the size `{size}`, which is known only at run time",
+            "divide with `//`: sizes are integers",
         )
     if op == "**" and (isinstance(right, Expr) or right < 0 or right > 64):
         raise StaticError("E0307", f"`{left} ** {right}` is not a size")
-    if op in ("//", "%") and (right == 0 or isinstance(right, int) and right < 0):
+    if op in ("//", "%") and (right == 0 or (isinstance(right, int) and right < 0)):
         raise StaticError("E0307", f"`{op}` by {right} on the size `{left}`", "divide by a positive number")
     if op in ("//", "%") and isinstance(right, Expr) and (minimum_value(right) or 0) < 1:
         raise StaticError("E0307", f"`{op}` by `{right}`, which may be zero")
@@ -92,10 +94,10 @@ def _symbolic(op: str, left: Any, right: Any) -> Any:
 
 
 def _power(left: Any, right: Any) -> Any:
-    if isinstance(left, int) and isinstance(right, int) and right > 0 and abs(left) > 1:
-        # An integer of a million digits is the limit's business before it is computed, not after.
-        if right * math.log2(abs(left)) > 64:
-            raise StaticError("E0308", "an integer beyond 2**63", "integers of the language have 64 bits")
+    # An integer of a million digits is the limit's business before it is computed, not after.
+    integers = isinstance(left, int) and isinstance(right, int) and right > 0 and abs(left) > 1
+    if integers and right * math.log2(abs(left)) > 64:
+        raise StaticError("E0308", "an integer beyond 2**63", "integers of the language have 64 bits")
     return left**right
 
 
@@ -140,7 +142,9 @@ def compare(op: str, left: Any, right: Any) -> bool:
     try:
         return bool(_COMPARISONS[op](left, right))
     except TypeError:
-        raise StaticError("E0307", f"`{op}` does not compare {in_words(left)} with {in_words(right)}") from None
+        raise StaticError(
+            "E0307", f"`{op}` does not compare {in_words(left)} with {in_words(right)}"
+        ) from None
 
 
 def _refuse_symbols(op: str, left: Any, right: Any) -> None:
@@ -293,14 +297,16 @@ BUILTINS: Final[Mapping[str, Callable[..., Any]]] = {
 }
 
 
-def call_builtin(name: str, positional: list[Any], named: dict[str, Any]) -> Any:
-    """The value of a static function; Python's errors become the language's."""
+def call_builtin(
+    name: str, function: Callable[..., Any], positional: list[Any], named: dict[str, Any]
+) -> Any:
+    """The value of the static function called `name`; Python's errors become the language's."""
     if any(value is POISON for value in (*positional, *named.values())):
         return POISON
     try:
-        return checked(BUILTINS[name](*positional, **named))
+        return checked(function(*positional, **named))
     except (TypeError, ValueError, OverflowError, ZeroDivisionError, AttributeError, IndexError):
-        given = ", ".join([*map(in_words, positional), *(f"{key} = {in_words(v)}" for key, v in named.items())])
+        given = ", ".join(
+            [*map(in_words, positional), *(f"{key} = {in_words(v)}" for key, v in named.items())]
+        )
         raise StaticError("E0307", f"`{name}` does not work on {given or 'nothing'}") from None
-
-

@@ -116,7 +116,9 @@ class Template:
 
     def __str__(self) -> str:
         name = self.callee.name if isinstance(self.callee, Declared) else self.callee.kind
-        inside = ", ".join(f"{a.name} = {display(a.value)}" if a.name else display(a.value) for a in self.arguments)
+        inside = ", ".join(
+            f"{a.name} = {display(a.value)}" if a.name else display(a.value) for a in self.arguments
+        )
         return f"{name}({inside})" if inside else name
 
 

@@ -2,8 +2,8 @@
 
 Values are numbers. Inputs come first (0, 1, …), then `param`s and `buffer`s, then the results of the nodes in order, so
 two graphs that say the same are equal. A node applies an operation or a block (another Graph); blocks stay blocks, and
-the hierarchy of the source reaches the backends. Sizes inside a block are written in the block's own symbols; `Node.sizes`
-says what they are in its caller's.
+the hierarchy of the source reaches the backends. Sizes inside a block are written in the block's own symbols;
+`Node.sizes` says what they are in its caller's.
 """
 
 from __future__ import annotations
@@ -118,7 +118,9 @@ class Node:
     types: tuple[Type, ...]
     label: str | None = None
     sizes: tuple[tuple[str, Dim], ...] = ()  # a block's own symbols, in this graph's
-    names: tuple[str, ...] = field(default=(), compare=False)  # what the source calls the results, where it does
+    names: tuple[str, ...] = field(
+        default=(), compare=False
+    )  # what the source calls the results, where it does
     span: Span | None = field(default=None, compare=False)
 
     @property
@@ -174,7 +176,8 @@ class Graph:
             tuple((p.name, p.value, p.type) for p in self.parameters),
             tuple((b.name, b.value, b.make) for b in self.buffers),
             tuple(
-                (n.op.code if isinstance(n.op, Graph) else n.op, n.operands, n.results, n.label) for n in self.nodes
+                (n.op.code if isinstance(n.op, Graph) else n.op, n.operands, n.results, n.label)
+                for n in self.nodes
             ),
             tuple((o.value, o.name, o.when_training) for o in self.outputs),
         )

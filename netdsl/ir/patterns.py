@@ -52,4 +52,6 @@ def unmatched(graph: Graph) -> list[InitRule]:
     if not graph.inits:
         return []
     known = list(parameters(graph))
-    return [rule for rule in graph.inits if not any(matches(rule.pattern, path, name) for path, name in known)]
+    return [
+        rule for rule in graph.inits if not any(matches(rule.pattern, path, name) for path, name in known)
+    ]

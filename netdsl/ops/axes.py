@@ -16,14 +16,13 @@ def axis(kind: str, dim: int, x: Tensor, *, argument: str = "dim", operand: int 
     if -rank <= dim < rank:
         return dim % rank
     count = "no axes" if rank == 0 else "1 axis" if rank == 1 else f"{rank} axes"
-    bounds = f"it is from {-rank} to {rank - 1}" if rank else ""
     raise ShapeProblem(
         "E0407",
         f"`{argument} = {dim}` of `{kind}` is out of range: its {'result' if extra else 'input'} has {count}",
         operand=operand,
         label=f"this is {x}",
         argument=argument,
-        note=f"axes are counted from 0, or from -1 at the end: here {bounds}" if bounds else None,
+        note=f"axes are counted from 0, or from -1 at the end: {-rank} to {rank - 1} here" if rank else None,
     )
 
 

@@ -13,10 +13,11 @@ from inspect import Parameter, signature
 from random import Random
 from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from netdsl.ir.dims import Dim, Expr
 from netdsl.ir.types import INTEGERS, Scalar, State, Tensor
+from netdsl.ops.lean import LeanModel
 from netdsl.ops.target import Arg, Call, OnnxTarget, OnnxValue, call
 
 Size = Annotated[int, Field(gt=0)]  # a positive number of things
@@ -63,7 +64,7 @@ class Case:
     operands: tuple[Tensor | Scalar, ...]
 
 
-class Arguments(BaseModel):
+class Arguments(LeanModel):
     """What is called by name with arguments in the language: the fields are the arguments, frozen and validated."""
 
     model_config = ConfigDict(
@@ -71,7 +72,9 @@ class Arguments(BaseModel):
     )
 
     kind: ClassVar[str]  # its name in the language
-    positional: ClassVar[tuple[str, ...]] = ()  # fields that may be given by position; a last "*dims" takes the rest
+    positional: ClassVar[
+        tuple[str, ...]
+    ] = ()  # fields that may be given by position; a last "*dims" takes the rest
 
     def arguments(self) -> dict[str, Any]:
         """The arguments that were given and differ from the defaults, in the order of the fields."""
@@ -95,14 +98,21 @@ class Op(Arguments):
     """
 
     is_layer: ClassVar[bool] = False
-    inferred: ClassVar[tuple[str, ...]] = ()  # fields read from the operands when they are not given, checked when they are
+    inferred: ClassVar[
+        tuple[str, ...]
+    ] = ()  # fields read from the operands when they are not given, checked when they are
     pure: ClassVar[bool] = True  # no randomness and no state that changes
     random: ClassVar[bool] = False  # draws random numbers (in training mode)
-    elementwise: ClassVar[bool] = False  # each result element depends on the operands' elements at its place only
+    elementwise: ClassVar[bool] = (
+        False  # each result element depends on the operands' elements at its place only
+    )
     training_only: ClassVar[bool] = False  # the identity in evaluation mode
     linear: ClassVar[bool] = False  # an affine map with weights: two in a row without a nonlinearity are one
+    removes_mean: ClassVar[bool] = False  # subtracts each channel's mean, so a bias before it has no effect
     takes_scalars: ClassVar[bool] = False  # numbers may stand for operands
-    gives: ClassVar[Any] = None  # several results: their nesting in torch, as `(0, (1, 2))` for LSTM; else None
+    gives: ClassVar[Any] = (
+        None  # several results: their nesting in torch, as `(0, (1, 2))` for LSTM; else None
+    )
 
     # -- what every operation says
 

@@ -18,6 +18,8 @@ from netdsl.ops.target import OnnxTarget, OnnxValue
 class _ChannelNorm(Norm):
     """`num_features` channels on the second axis, with running means and variances or without."""
 
+    removes_mean: ClassVar[bool] = True
+
     inferred: ClassVar[tuple[str, ...]] = ("num_features",)
     axes: ClassVar[int]
     over_batch: ClassVar[bool]

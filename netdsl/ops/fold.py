@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from random import Random
 from typing import ClassVar
 
@@ -180,9 +181,9 @@ class Unflatten(Layer):
 class _Rearranged(Layer):
     """A layer that cuts axes, changes their order and joins some: `steps` gives the three."""
 
+    @abstractmethod
     def steps(self, x: Tensor) -> tuple[tuple[Dim, ...], list[int], tuple[Dim, ...]]:
         """The axes cut, their new order, and the shape of the result."""
-        raise TypeError(f"{self.kind} does not rearrange {x}")
 
     def infer(self, x: Tensor) -> Tensor:
         return x.with_shape(*self.steps(x)[2])

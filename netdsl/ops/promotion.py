@@ -84,16 +84,15 @@ def broadcast(what: str, *operands: Tensor | Scalar) -> tuple[Dim, ...]:
 
 def _broadcast_pair(what: str, a: tuple[Dim, ...], b: tuple[Dim, ...], tensors: list[Tensor]) -> tuple[Dim, ...]:
     joined: list[Dim] = []
-    for back, (left, right) in enumerate(zip_longest(reversed(a), reversed(b), fillvalue=1)):
+    note: str | None = None
+    for back, (left, right) in enumerate(zip_longest(reversed(a), reversed(b), fillvalue=1), 1):
         try:
             joined.append(broadcast_dim(left, right))
-        except DimMismatch as mismatch:
-            raise ShapeProblem(
-                "E0402",
-                f"shapes do not match in `{what}`",
-                note=mismatch_note(max(len(a), len(b)) - 1 - back, left, right, mismatch),
-                help=_residual_help(tensors),
-            ) from None
+        except DimMismatch as mismatch:  # of several, the one nearest to the front says most: channels before sizes
+            note = mismatch_note(max(len(a), len(b)) - back, left, right, mismatch)
+    if note is not None:
+        help = _residual_help(tensors)
+        raise ShapeProblem("E0402", f"shapes do not match in `{what}`", note=note, help=help)
     return tuple(reversed(joined))
 
 
@@ -124,18 +123,18 @@ def _residual_help(tensors: list[Tensor]) -> str | None:
     if len(tensors) != 2 or not 3 <= tensors[0].rank <= 5 or tensors[0].rank != tensors[1].rank:
         return None
     left, right = tensors
-    for which, before, after in (("first", left, right), ("second", right, left)):
+    for which, before, after in (("left", left, right), ("right", right, left)):
         stride = _projection_stride(before, after)
         if stride is not None:
             more = f", stride = {stride}" if stride != 1 else ""
-            return f"project the {which} one before, for example `-> Conv{left.rank - 2}d({after.shape[1]}, 1{more})`"
+            return f"project the {which} one first, for example `-> Conv{left.rank - 2}d({after.shape[1]}, 1{more})`"
     return None
 
 
 def _projection_stride(before: Tensor, after: Tensor) -> int | None:
     """The stride of a convolution with a kernel of 1 that brings `before` to the sizes of `after`."""
     channels = before.shape[1], after.shape[1]
-    if before.shape[0] != after.shape[0] or channels[0] == channels[1] or 1 in channels:
+    if before.shape[0] != after.shape[0] or 1 in channels:
         return None
     if not all(isinstance(c, int) for c in channels):
         return None

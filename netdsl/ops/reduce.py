@@ -234,7 +234,8 @@ class _Spread(_Reduction):
     @classmethod
     def sample(cls, random: Random) -> Case:
         case = super().sample(random)
-        return Case({**case.arguments, "correction": pick(random, (1, 1, 0, 2))}, case.operands)
+        wider = tuple(o.with_shape(*(size + 1 for size in o.shape)) for o in case.operands if isinstance(o, Tensor))
+        return Case({**case.arguments, "correction": pick(random, (1, 1, 0, 0.5))}, wider)
 
 
 @op

@@ -340,8 +340,8 @@ class Squeeze(Function):
             is_one = holds(size, "==", 1)
             if is_one is None:
                 raise ShapeProblem(
-                    "E0409",
-                    f"`squeeze` removes axis {place} where its size is 1, but whether `{size}` is 1 is known at run time",
+                    "E0403",
+                    f"`squeeze` removes axis {place} where its size is 1, but whether `{size}` is 1 is known only at run time",
                     operand=0,
                     label=f"this is {input}",
                     argument="dim",

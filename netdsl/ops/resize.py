@@ -128,6 +128,7 @@ class Resize:
                 coordinate_transformation_mode=place,
                 cubic_coeff_a=-0.5 if self.antialias else -0.75,
                 antialias=int(self.antialias),
+                exclude_outside=int(self.antialias),
             )
         exact = self.mode == "nearest-exact"
         return g.op(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from random import Random
 from typing import Annotated, Any, ClassVar, TypeAlias
 
@@ -26,8 +27,9 @@ class _Upsample(Layer):
     scale_factor: PositiveFactor | tuple[PositiveFactor, ...] | None = None
 
     @property
+    @abstractmethod
     def resize(self) -> Resize:
-        raise TypeError(f"{self.kind} does not say how it resizes")
+        """The same in torch's `interpolate`."""
 
     @model_validator(mode="after")
     def _arguments_fit_together(self) -> _Upsample:

@@ -1,5 +1,5 @@
-"""Take out what no output needs: functions, and layers and blocks without parameters. A layer with parameters stays, since
-its tensors are in the `state_dict`.
+"""Take out what no output needs: functions, and layers and blocks without parameters. A layer with parameters stays,
+since its tensors are in the `state_dict`.
 """
 
 from __future__ import annotations

@@ -10,7 +10,11 @@ from netdsl.ir.graph import Graph, Literal, Node, Operand
 
 def with_nodes(graph: Graph, nodes: Sequence[Node]) -> Graph:
     """`graph` with these nodes in place of its own; what they and the outputs read must still be there."""
-    kept = [*range(len(graph.inputs)), *(p.value for p in graph.parameters), *(b.value for b in graph.buffers)]
+    kept = [
+        *range(len(graph.inputs)),
+        *(p.value for p in graph.parameters),
+        *(b.value for b in graph.buffers),
+    ]
     kept += [result for node in nodes for result in node.results]
     number = {value: index for index, value in enumerate(kept)}
 
@@ -20,7 +24,9 @@ def with_nodes(graph: Graph, nodes: Sequence[Node]) -> Graph:
     return replace(
         graph,
         nodes=tuple(
-            replace(n, operands=tuple(map(renumbered, n.operands)), results=tuple(number[r] for r in n.results))
+            replace(
+                n, operands=tuple(map(renumbered, n.operands)), results=tuple(number[r] for r in n.results)
+            )
             for n in nodes
         ),
         outputs=tuple(replace(o, value=number[o.value]) for o in graph.outputs),
@@ -37,6 +43,10 @@ def in_blocks(graph: Graph, one: Callable[[Graph], Graph]) -> Graph:
             replace(n, op=done[id(n.op)]) if isinstance(n.op, Graph) and done[id(n.op)] is not n.op else n
             for n in body.nodes
         )
-        changed = body if all(a is b for a, b in zip(nodes, body.nodes, strict=True)) else replace(body, nodes=nodes)
+        changed = (
+            body
+            if all(a is b for a, b in zip(nodes, body.nodes, strict=True))
+            else replace(body, nodes=nodes)
+        )
         done[id(body)] = one(changed)
     return done[id(graph)]

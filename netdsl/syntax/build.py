@@ -81,14 +81,10 @@ class Builder:
     def const(self, span: Span, name: Token, value: tree.Expr) -> tree.Const:
         return tree.Const(self.name_of(name), value, self.doc_above(span.start), span)
 
-    def short_fn(
-        self, span: Span, name: Token, parameters: Parameters, value: tree.Expr
-    ) -> tree.Fn:
+    def short_fn(self, span: Span, name: Token, parameters: Parameters, value: tree.Expr) -> tree.Fn:
         return tree.Fn(self.name_of(name), parameters, value, (), self.doc_above(span.start), span)
 
-    def fn(
-        self, span: Span, name: Token, parameters: Parameters, body: Body
-    ) -> tree.Fn:
+    def fn(self, span: Span, name: Token, parameters: Parameters, body: Body) -> tree.Fn:
         return tree.Fn(self.name_of(name), parameters, None, body, self.doc_above(span.start), span)
 
     def variant(
@@ -193,9 +189,7 @@ class Builder:
         *pairs, otherwise = parts
         return tree.If(tuple(zip(pairs[::2], pairs[1::2], strict=True)), otherwise, span)
 
-    def for_(
-        self, span: Span, names: Names, iterable: tree.Expr, body: Body
-    ) -> tree.For:
+    def for_(self, span: Span, names: Names, iterable: tree.Expr, body: Body) -> tree.For:
         return tree.For(names, iterable, body, span)
 
     def names(self, _: Span, *names: Token) -> Names:
@@ -269,9 +263,7 @@ class Builder:
     def splice(self, span: Span, value: tree.Expr) -> tree.Splice:
         return tree.Splice(value, span)
 
-    def for_item(
-        self, span: Span, names: Names, iterable: tree.Expr, items: Items
-    ) -> tree.ForItem:
+    def for_item(self, span: Span, names: Names, iterable: tree.Expr, items: Items) -> tree.ForItem:
         return tree.ForItem(names, iterable, items, span)
 
     def if_item(self, span: Span, *parts: Any) -> tree.IfItem:

@@ -46,6 +46,8 @@ def expected_in_words(accepts: frozenset[str]) -> str:
         return "a statement or `}`" if "RBRACE" in accepts else "a statement"
     if "NUMBER" in accepts and "NAME" in accepts and "LPAR" in accepts:
         return _either(["a value", *_symbols(accepts - _VALUES)])
+    if accepts == {"EQUAL", "COMMA", "COLON"}:  # behind the first name of a statement
+        return "`=`"
     if NEWLINE in accepts:
         accepts -= {"RBRACE", "WHEN", END}
     if "PLUS" in accepts:

@@ -1,4 +1,4 @@
-"""Text with choices of where lines end, and the choosing: a pretty printer after Wadler, without recursion."""
+"""Text with choices of where lines end, and the choosing: a pretty printer after Wadler, not recursive."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Runs the tables over tokens: which newlines and keywords count, when nodes are made, and how to go on after a mistake.
+"""Runs the tables over tokens: which newlines and keywords count, and how to go on after a mistake.
 
-Lark's own driver would serve, but for three things: its start-up (40 ms to import), recovery that neither parses
-twice nor loses the statements before a mistake, and single-symbol reductions, which this one makes in one step.
+Lark's own driver would serve, but for three things: its start-up (40 ms to import), recovery that neither
+parses twice nor loses what stands before a mistake, and single-symbol reductions, made in one step here.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ class Bracket(NamedTuple):
 class Machine:
     """One run over one list of tokens."""
 
-    def __init__(self, source: Source, report: Report, tokens: list[Token], builder: Builder, start: str) -> None:
+    def __init__(
+        self, source: Source, report: Report, tokens: list[Token], builder: Builder, start: str
+    ) -> None:
         self.source = source
         self.max_nesting = MAX_NESTING if start == "file" else _NESTING_IN_STRING
         self.report = report
@@ -69,7 +71,7 @@ class Machine:
         self.muted = False  # until the statement ends, as what is wrong with it has been said
         self.resumed = 0  # the number of the token at which the last recovery went on
         self.recoveries = 0
-        self.methods = [getattr(builder, rule.action) if rule.action else None for rule in self.tables.rules]
+        self.methods: list[Any] = [rule.action and getattr(builder, rule.action) for rule in self.tables.rules]
 
     def run(self) -> Any:
         """The value of the start rule, or None where there is no going on."""
@@ -138,7 +140,7 @@ class Machine:
             value = values[0]
         else:
             value = self.methods[rule.number](Span(self.source, start, end), *values)
-            height += type(value) is not tuple
+            height += type(value) is not tuple  # lists of nodes are no level of their own
         states.append(self.tables.gotos[states[-1]][rule.origin])
         self.values.append(value)
         self.starts.append(start)

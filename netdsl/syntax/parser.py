@@ -1,4 +1,4 @@
-"""Text to tree. Problems go to the report; what is returned is every declaration and statement that could be read."""
+"""Text to tree. Problems go to the report; every declaration and statement that could be read is returned."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def _pass_on(problems: Report, report: Report) -> None:
     found = sorted(problems, key=lambda problem: problem.span.start if problem.span else 0)
     if len(found) > MAX_PROBLEMS:
         last = found[MAX_PROBLEMS - 1]
-        found[MAX_PROBLEMS - 1 :] = [replace(last, notes=(*last.notes, "there are more problems behind this one"))]
+        note = "there are more problems behind this one"
+        found[MAX_PROBLEMS - 1 :] = [replace(last, notes=(*last.notes, note))]
     for problem in found:
         report.add(problem)
 

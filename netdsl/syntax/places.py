@@ -1,4 +1,4 @@
-"""Where brackets and comments stand in the text a tree was read from, for the formatter to keep what it can of them."""
+"""Where brackets and comments stand in the text of a tree, for the formatter to keep what it can of them."""
 
 from __future__ import annotations
 

@@ -49,8 +49,8 @@ def _binding(node: Any) -> int:
 
 
 class Part(NamedTuple):
-    """A node inside another. After an `item` comes a comma or the end of a line, and what comes after the `last` part
-    is what comes after the whole."""
+    """A node inside another. After an `item` comes a comma or the end of a line; after the `last` part of a
+    whole comes what comes after the whole."""
 
     node: Any
     role: str = ""
@@ -85,8 +85,9 @@ def parts_of(node: Any) -> list[Part]:
         case tree.ForItem():
             return [Part(node.iterable), *[Part(item, "item") for item in node.items]]
         case tree.IfItem():
-            found = [part for test, items in node.branches for part in (Part(test), *[Part(i, "item") for i in items])]
-            return found + [Part(item, "item") for item in node.otherwise or ()]
+            bodies = [*[items for _, items in node.branches], node.otherwise or ()]
+            inner = [Part(item, "item") for items in bodies for item in items]
+            return [*[Part(condition) for condition, _ in node.branches], *inner]
         case tree.Shape():
             return [Part(dim) for dim in node.dims]
         case tree.Parameter():
@@ -108,7 +109,7 @@ class Row(NamedTuple):
 
 
 class ExpressionPrinter:
-    """Documents for the expressions of one tree. What the person broke and commented is asked of `places`."""
+    """Documents for the expressions of one tree; `places` knows what the person broke and commented."""
 
     def __init__(self, places: Places) -> None:
         self.places = places
@@ -155,17 +156,27 @@ class ExpressionPrinter:
         return cat(*before, HARD, *[cat(comment, HARD) for comment in row.comments])
 
     def bracket(
-        self, signs: tuple[str, str], items: Sequence[Any], place: tuple[int, int] | None, is_final: bool, comma: str = ","
+        self,
+        signs: tuple[str, str],
+        items: Sequence[Any],
+        place: tuple[int, int] | None,
+        is_final: bool,
+        comma: str = ",",
     ) -> Document:
         """Items between brackets, all on one line or on lines of their own.
 
-        They are broken where a line ends behind the opening bracket, where a comment stands among them, and where they
-        do not fit; then the rows that a person made stay. `comma` follows the last item where they are broken.
+        They are broken where a line ends behind the opening bracket, where a comment stands among them and
+        where they do not fit; then the rows that a person made stay, and `comma` follows the last item.
         """
         return hang(group(self._bracket(signs, items, place, is_final, comma)))
 
     def _bracket(
-        self, signs: tuple[str, str], items: Sequence[Any], place: tuple[int, int] | None, is_final: bool, comma: str
+        self,
+        signs: tuple[str, str],
+        items: Sequence[Any],
+        place: tuple[int, int] | None,
+        is_final: bool,
+        comma: str,
     ) -> Document:
         opener, closer = signs
         rows = self._rows(items, place)
@@ -186,20 +197,21 @@ class ExpressionPrinter:
         inner, outer = (2, 0) if is_final else (4, 2)
         return cat(opener, nest(inner, cat(*content)), nest(outer, edge), closer)
 
-    def _content(self, documents: list[Document], rows: list[Row], edge: Break, is_broken: bool) -> list[Document]:
+    def _content(
+        self, documents: list[Document], rows: list[Row], edge: Break, is_broken: bool
+    ) -> list[Document]:
         """The items with the breaks before them and the commas between them."""
         keeps_rows = is_broken or any(row.is_broken for row in rows[1:-1])
         content: list[Document] = []
         for index, document in enumerate(documents):
             row = rows[index]
-            separator: Document = edge if not index else FILL if keeps_rows and not row.is_broken else SPACE
-            if row.suffix or row.comments:
-                separator = self.broken(row)
+            usual = edge if not index else FILL if keeps_rows and not row.is_broken else SPACE
+            separator = self.broken(row) if row.suffix or row.comments else usual
             content += ["," if index else "", separator, document]
         return content
 
     def _rows(self, items: Sequence[Any], place: tuple[int, int] | None) -> list[Row]:
-        """The gaps before each item and behind the last; a comment that has no place in an item goes before it."""
+        """The gaps before each item and behind the last. A comment without a place in an item goes above it."""
         if place is None:
             return [Row(False, None, [])] * (len(items) + 1)
         rows: list[Row] = []
@@ -290,7 +302,9 @@ class ExpressionPrinter:
         return cat(self.of(node.value, _POSTFIX), indices)
 
     def slice_expr(self, node: tree.Slice) -> Document:
-        bounds = [self.of(bound, _CONDITIONAL) if bound else "" for bound in (node.start, node.stop, node.step)]
+        bounds = [
+            self.of(bound, _CONDITIONAL) if bound else "" for bound in (node.start, node.stop, node.step)
+        ]
         return join(":", bounds if node.step else bounds[:2])
 
     def attribute(self, node: tree.Attribute) -> Document:
@@ -298,7 +312,9 @@ class ExpressionPrinter:
 
     def flow(self, node: tree.Flow) -> Document:
         """The arrows stand under each other. Where a person began a line with one, a line begins."""
-        head = self.of(node.head) if isinstance(node.head, tree.Labelled) else self.of(node.head, _CONDITIONAL)
+        head = (
+            self.of(node.head) if isinstance(node.head, tree.Labelled) else self.of(node.head, _CONDITIONAL)
+        )
         chain: list[Document] = []
         before = node.head
         for stage in node.stages:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, TypeAlias
 
@@ -33,7 +33,7 @@ def format_source(source: Source, report: Report) -> str | None:
 
 
 def print_file(file: tree.File) -> str:
-    """The canonical text of a tree: one that was parsed, with its comments and line breaks, or one that was made."""
+    """The canonical text of a tree: one that was parsed, with its comments, or one that was made."""
     printer = _Printer(Places(file.span.source, file.comments))
     lines = printer.block(file.declarations, 0, len(file.span.source.text), 0)
     return "".join(f"{line}\n" for line in _with_comments(lines))
@@ -86,7 +86,8 @@ class _Printer:
         for node in nodes:
             is_known = self.places.covers(node.span)
             if is_known:
-                elements += [self._comment(comment, depth) for comment in self.places.take(start, node.span.start)]
+                above = self.places.take(start, node.span.start)
+                elements += [self._comment(comment, depth) for comment in above]
                 start = node.span.end
             elements += self._element(node, depth, is_known)
         elements += [self._comment(comment, depth) for comment in self.places.take(start, end)]
@@ -108,9 +109,8 @@ class _Printer:
             doc = [Line(f"## {line}".rstrip()) for line in getattr(node, "doc", "").splitlines()]
             return [_Element(doc + lines, 0, 0, isinstance(node, _APART))]
         first = self.places.line(node.span.start)
-        homeless = [self._comment(comment, depth) for comment in self.places.take(node.span.start, node.span.end)]
-        for element in homeless:
-            element.first = element.last = first
+        inside = self.places.take(node.span.start, node.span.end)
+        homeless = [replace(self._comment(comment, depth), first=first, last=first) for comment in inside]
         if behind := self.places.take_behind(node.span.end):
             self._append(lines[-1], behind)
         return [*homeless, _Element(lines, first, self.places.line(node.span.end))]
@@ -142,10 +142,10 @@ class _Printer:
             if section.place and not self._is_bare(section):
                 return None
             lead = " " if whole else ""
-            inner = [line.text.strip() for node in section.body for line in _METHODS[type(node)](self, node, 0)]
+            inner = [line for node in section.body for line in _METHODS[type(node)](self, node, 0)]
             if len(inner) > 1:
                 return None
-            whole += [lead, section.header, " { ", *[f"{text} " for text in inner], "}"]
+            whole += [lead, section.header, " { ", *[f"{line.text} " for line in inner], "}"]
         lines = lay_out(cat(*whole), _STEP * depth)
         return lines if len(lines) == 1 and len(lines[0].text) <= WIDTH else None
 
@@ -175,7 +175,13 @@ class _Printer:
         return self._declaration(node.kind, node, self._parameters(node, False), node.value, node.body, depth)
 
     def _declaration(
-        self, kind: str, node: tree.Fn | tree.GraphDecl, parameters: Document, value: Any, body: Block, depth: int
+        self,
+        kind: str,
+        node: tree.Fn | tree.GraphDecl,
+        parameters: Document,
+        value: Any,
+        body: Block,
+        depth: int,
     ) -> list[Line]:
         header = cat(f"{kind} {node.name.id}", parameters)
         if value is not None:

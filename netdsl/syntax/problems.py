@@ -6,7 +6,7 @@ from netdsl.diagnostics.model import Diagnostic, Fix, Label
 from netdsl.source import Source, Span
 from netdsl.syntax.expected import DECLARATION, expected_in_words, found_in_words, quoted
 from netdsl.syntax.mistakes import hint_for
-from netdsl.syntax.recovery import lost_declaration
+from netdsl.syntax.recovery import lost_declaration, opens_body
 from netdsl.syntax.scene import Scene
 from netdsl.syntax.tokens import END, NEWLINE, Token
 
@@ -21,7 +21,7 @@ _FOREIGN = {
     ";": (None, "a statement ends with its line"),
     "?": (None, "a choice is `a if condition else b`"),
     "^": (None, "a power is `a ** b`"),
-    "\\": (None, "a line goes on after an operator or a comma, in brackets, and when the next one starts with `->`"),
+    "\\": (None, "a line goes on in brackets, after an operator or a comma, and before a line with `->`"),
     "→": ("->", "an arrow is written `->`"),
     "×": ("*", "a product is written `*`"),
     "−": ("-", "a minus is written `-`"),
@@ -65,12 +65,14 @@ def _unclosed(scene: Scene) -> Diagnostic | None:
         is_end = token.kind == END or lost_declaration(scene) is not None
         return _open_body(scene) if is_end and scene.is_in_body else None
     closer, sign = _CLOSERS[opener.token.kind]
+    is_body = opens_body(scene)
     is_other_closer = token.kind in ("RPAR", "RSQB", "RBRACE") and token.kind != closer
     starts_anew = scene.opens_earlier() and scene.is_fresh(scene.line_start)
-    if not (is_other_closer or starts_anew or token.kind == END):
+    is_here = token.kind == END or is_other_closer or is_body
+    if not (is_here or starts_anew):
         return None
-    found = found_in_words(token) if token.kind == END or is_other_closer else "the next statement"
-    place = scene.span if token.kind == END or is_other_closer else _span(scene.source, scene.tokens[scene.line_start])
+    found = "the body" if is_body else found_in_words(token) if is_here else "the next statement"
+    place = scene.span if is_here else _span(scene.source, scene.tokens[scene.line_start])
     return Diagnostic(
         "E0102",
         f"`{opener.token.text}` is not closed",
@@ -96,7 +98,7 @@ def _open_body(scene: Scene) -> Diagnostic:
 
 
 def _misplaced_closer(scene: Scene) -> tuple[Token, Token] | None:
-    """The first pair of braces since the open one whose `}` starts a line at another column than its `{`'s line."""
+    """The first pair of braces since the open one whose `}` stands at another indentation than its line."""
     opened: list[Token] = []
     body = scene.brackets[-1].token
     for index, token in enumerate(scene.tokens):
@@ -148,7 +150,7 @@ def slip(token: Token, source: Source) -> Diagnostic:
         return Diagnostic(
             "E0103",
             "a string is not closed",
-            (Label(Span(source, token.start, token.start + 1), "no `\"` follows on this line"),),
+            (Label(Span(source, token.start, token.start + 1), 'no `"` follows on this line'),),
             helps=("a line break in a string is `\\n`",),
         )
     if token.kind == "QUOTED":
@@ -179,7 +181,9 @@ def _unknown_character(token: Token, span: Span) -> Diagnostic:
     name = "" if text.isascii() and text.isprintable() else unicodedata.name(text[0], "").lower()
     fixes = (Fix(span, new, f"replace it by `{new}`"),) if new is not None and new.strip() else ()
     label = name or "no part of the language"
-    helps = (advice,) if advice else ("names are of the letters A to Z, digits and `_`",) if text.isalpha() else ()
+    if not advice and text.isalpha():
+        advice = "names are of the letters A to Z, digits and `_`"
+    helps = (advice,) if advice else ()
     return Diagnostic("E0104", f"unknown character {shown}", (Label(span, label),), helps=helps, fixes=fixes)
 
 

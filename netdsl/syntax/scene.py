@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from netdsl.source import Source, Span
-from netdsl.syntax.tokens import END, NEWLINE, Token
+from netdsl.syntax.tokens import END, NEWLINE, PARTNERS, Token
 
 if TYPE_CHECKING:
     from netdsl.syntax.machine import Bracket, Machine
@@ -21,7 +21,7 @@ NOTHING = Token("", "", 0, 0)
 
 
 def home_of(machine: Machine) -> tuple[int, str]:
-    """How many states lie below the innermost list of statements or declarations, and of what it is a list."""
+    """How many states lie below the innermost list of statements or declarations, and what it lists."""
     gotos = machine.tables.gotos
     for depth in range(len(machine.states) - 1, -1, -1):
         row = gotos[machine.states[depth]]
@@ -29,6 +29,11 @@ def home_of(machine: Machine) -> tuple[int, str]:
             if home in row:
                 return depth, home
     return 0, ""
+
+
+def open_brackets(machine: Machine, depth: int) -> int:
+    """How many brackets are open among the symbols that belong to the first states."""
+    return sum(isinstance(value, Token) and value.kind in PARTNERS for value in machine.values[:depth])
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,6 @@ def scene_of(machine: Machine) -> Scene:
     first = max(first, machine.resumed)
     while first < index and (machine.tokens[first].kind == NEWLINE or not machine.tokens[first].text):
         first += 1
-    opened = sum(bracket.token.start < done for bracket in machine.brackets)
     return Scene(
         machine.source,
         machine.tokens,
@@ -133,5 +137,5 @@ def scene_of(machine: Machine) -> Scene:
         min(first, index),
         machine.acceptable(),
         tuple(machine.brackets),
-        opened,
+        open_brackets(machine, depth),
     )

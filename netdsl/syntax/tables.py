@@ -48,7 +48,6 @@ class Tables:
     starts: dict[str, tuple[int, int]]  # start rule -> its first and its last state
     patterns: tuple[tuple[str, str], ...]  # terminals that are no words, longest match first: (name, pattern)
     words: dict[str, str]  # text -> terminal, for the terminals that look like names
-    ignored: frozenset[str]
     climbs: dict[tuple[int, int, str], int] = field(default_factory=dict[tuple[int, int, str], int])
 
 
@@ -77,14 +76,11 @@ def _from_data(data: dict[str, Any]) -> Tables:
         starts={name: (first, last) for name, (first, last) in data["starts"].items()},
         patterns=tuple((name, pattern) for name, pattern in data["patterns"]),
         words=data["words"],
-        ignored=frozenset(data["ignored"]),
     )
 
 
-def _picker(
-    parts: list[tuple[int, bool] | None], makes_list: bool
-) -> Callable[[list[Any]], Sequence[Any]]:
-    """Chooses the parts of a result: (index, whether it is a list to take apart), or None for what is missing."""
+def _picker(parts: list[tuple[int, bool] | None], makes_list: bool) -> Callable[[list[Any]], Sequence[Any]]:
+    """Chooses the parts of a result: (index, whether to take a list apart), or None for what is missing."""
     indices = [part[0] for part in parts if part is not None and not part[1]]
     if len(indices) == len(parts) and not makes_list:
         if len(indices) > 1:
@@ -123,10 +119,10 @@ def _cache_path(grammar: str) -> Path | None:
 def _read_cache(path: Path, grammar: str) -> dict[str, Any] | None:
     """What is cached, if it is whole and belongs to this grammar."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        belongs = (data["format"], data["grammar"]) == (_FORMAT, grammar)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    belongs = isinstance(data, dict) and data.get("format") == _FORMAT and data.get("grammar") == grammar
     return data if belongs else None
 
 
@@ -151,13 +147,13 @@ def _write_cache(path: Path, data: dict[str, Any]) -> None:
 def _generate(grammar: str) -> dict[str, Any]:
     from lark import Lark
 
-    lark = Lark(grammar, parser="lalr", lexer="basic", start=["file", "interpolation"])
+    lark: Any = Lark(grammar, parser="lalr", lexer="basic", start=["file", "interpolation"])
     starts: dict[str, tuple[int, int]] = {}
-    states: dict[Any, dict[str, tuple[Any, Any]]] = {}
+    states: dict[int, dict[str, tuple[Any, Any]]] = {}
     for start in ("file", "interpolation"):
-        conf = lark.parse_interactive("", start=start).parser_state.parse_conf
-        starts[start] = (conf.start_state, conf.end_state)
-        states = conf.states
+        configuration = lark.parse_interactive("", start=start).parser_state.parse_conf
+        starts[start] = (configuration.start_state, configuration.end_state)
+        states = configuration.states
     numbers = {rule: number for number, rule in enumerate(lark.rules)}
     terminals = {terminal.name for terminal in lark.terminals} | {"$END"}
     actions: list[dict[str, int]] = [{} for _ in states]
@@ -178,13 +174,12 @@ def _generate(grammar: str) -> dict[str, Any]:
         "starts": starts,
         "patterns": patterns,
         "words": words,
-        "ignored": list(lark.ignore_tokens),
     }
 
 
 def _split_terminals(lark: Lark) -> tuple[list[tuple[str, str]], dict[str, str]]:
     strings = [terminal for terminal in lark.terminals if terminal.pattern.type == "str"]
-    words = {terminal.pattern.value: terminal.name for terminal in strings if terminal.pattern.value.isalpha()}
+    words = {one.pattern.value: one.name for one in strings if one.pattern.value.isalpha()}
     others = [terminal for terminal in lark.terminals if terminal.pattern.value not in words]
     others.sort(key=lambda t: (-t.priority, t.pattern.type == "str", -len(t.pattern.value), t.name))
     return [(terminal.name, terminal.pattern.to_regexp()) for terminal in others], words

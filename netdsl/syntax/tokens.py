@@ -1,4 +1,4 @@
-"""Text to tokens, with the terminals of `net.lark`. What is no terminal is a token too, for the parser to report."""
+"""Text to tokens, by the terminals of `net.lark`. What is none of them is a token too, to be reported."""
 
 from __future__ import annotations
 

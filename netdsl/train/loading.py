@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
@@ -105,15 +106,18 @@ def check_learns(model: nn.Module, recipe: Recipe) -> None:
 
 
 @torch.no_grad()
-def try_model(model: nn.Module, recipe: Recipe, data: Data, device: torch.device) -> None:
-    """Run one small batch through the model and the loss, so that a misfit is found before the first step."""
+def try_model(
+    model: nn.Module, recipe: Recipe, data: Data, device: torch.device, *, training: bool = False
+) -> None:
+    """Run one small batch through a copy of the model, so that a misfit is found before the first step.
+
+    E0612 where it does not take the samples, E0611, E0615 or E0618 where its output does not suit the loss.
+    """
     few = slice(0, 2)
     x = prepare_on(device, recipe)(data.train.x[few].to(device))
-    y = data.train.y[few].to(device)
-    training = model.training
-    model.to(device).eval()
+    copied = copy.deepcopy(model).to(device).train(training)
     try:
-        output = model(x)
+        output = copied(x)
     except (RuntimeError, ValueError) as problem:
         raise TrainError(
             "E0612",
@@ -121,9 +125,7 @@ def try_model(model: nn.Module, recipe: Recipe, data: Data, device: torch.device
             recipe.places.of("data"),
             notes=[str(problem).splitlines()[0]],
         ) from problem
-    finally:
-        model.train(training)
-    _check_output(output, y, recipe, data)
+    _check_output(output, data.train.y[few].to(device), recipe, data)
 
 
 def _check_output(output: object, y: Tensor, recipe: Recipe, data: Data) -> None:

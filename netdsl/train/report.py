@@ -20,7 +20,12 @@ def plot_curves(epochs: Sequence[Epoch], folder: Path, title: str = "") -> list[
     if not epochs:
         return []
     names = [name.removeprefix("valid_") for name in epochs[0].measured if name.startswith("valid_")]
-    figure = Figure(figsize=(4.6 * len(names), 3.4), layout="constrained")
+    width, height = 4.6 * len(names), 3.4
+    figure = Figure(figsize=(width, height))
+    # Margins in inches by hand: the layouts that find them draw everything twice.
+    figure.subplots_adjust(
+        left=0.6 / width, right=1 - 0.2 / width, bottom=0.5 / height, top=1 - 0.6 / height, wspace=0.22
+    )
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for part, style in STYLES.items():
             points = [

@@ -91,6 +91,7 @@ def run(
     module = make_model(model, recipe)
     check_learns(module, recipe)
     try_model(module, recipe, data, place)
+    try_model(module, recipe, data, place, training=True)
     checkpoint, notes = _checkpoint(folder, recipe, resume)
     before = torch.get_num_threads()
     try:

@@ -42,15 +42,14 @@ class Digits(Source):
 
 
 def write_images(folder: str | Path, count: int, size: int = 28) -> list[Path]:
-    """Write the first `count` test digits as PNG files, named by number and class, to try `netdsl predict`
-    on.
-    """
+    """Write `count` test digits as PNG files, named by sample and class, to try `netdsl predict` on."""
     from PIL import Image
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     test = Digits(size=size).load((), download=False).valid
-    paths = [folder / f"{number}-is-{int(test.y[number])}.png" for number in range(count)]
-    for number, path in enumerate(paths):
-        Image.fromarray(test.x[number, 0].numpy()).save(path)
+    samples = range(0, len(test), max(1, len(test) // count))[:count]
+    paths = [folder / f"{sample}-is-{int(test.y[sample])}.png" for sample in samples]
+    for sample, path in zip(samples, paths, strict=True):
+        Image.fromarray(test.x[sample, 0].numpy()).save(path)
     return paths
