@@ -301,6 +301,11 @@ def test_shapes_are_written_so_that_they_read_one_way(shape: Tensor, text: str) 
         ("x[:, 0, ::2, None]", "[:, 0, ::2, None]"),
         ('x -> rearrange("n c (h a) w -> n c h a w", a = 2)', "n c (h a) w → n c h a w"),
         ("x -> MaxPool2d(2)", "2×2"),
+        (
+            "reshape(x, N, 8, 8) -> LSTM(3, num_layers = 2, bidirectional = True)",
+            "3, num_layers 2, bidirectional",
+        ),
+        ("x -> softmax(1)", "dim 1"),
     ],
 )
 def test_operations_show_the_arguments_that_tell_them_apart(call: str, text: str) -> None:

@@ -10,7 +10,7 @@ from netdsl.ir.graph import Graph, Operation
 from netdsl.ir.types import Tensor, Type
 from netdsl.ops.target import Arg, Stride
 
-# Arguments worth a place in a caption although they are given by keyword; all others are in the tooltip.
+# Arguments that a caption names; of the others it has those that are given by position, the tooltip has all.
 _TELLING = frozenset(("stride", "dilation", "groups", "dim", "num_layers", "bidirectional"))
 _UNNAMED = frozenset(("indices",))  # they speak for themselves
 _LONGEST = 36
@@ -56,11 +56,11 @@ def operation(op: Operation) -> str:
     positional = getattr(op, "positional", ())
     parts: list[str] = []
     for name, value in op.arguments().items():
-        alone = name in positional or name in _UNNAMED
+        alone = name in _UNNAMED or (name in positional and name not in _TELLING)
         if not alone and name not in _TELLING:
             continue
         text = _value(value, axes if name.endswith(("kernel_size", "output_size")) else 1)
-        parts.append(text if alone else f"{name} {text}")
+        parts.append(text if alone else name if value is True else f"{name} {text}")
     return shorten(", ".join(parts).replace("->", "→"))
 
 

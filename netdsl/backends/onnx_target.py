@@ -290,7 +290,7 @@ class Recorder(OnnxTarget):
 
     def _initializer(self, stored: Stored, wanted: str, shape: tuple[int, ...]) -> OnnxValue:
         key = (stored.key, stored.how, stored.arguments)
-        if True:
+        if key not in self._named:
             self._named[key] = self.values.claim(wanted)
             self.stored[self._named[key]] = stored
             self.dtypes[self._named[key]] = stored.state.dtype

@@ -92,7 +92,7 @@ def picture(graph: Graph, depth: int | None = None) -> Picture:
     _mark_courses(arrows)
     for frame in (model, *insets):
         _mark_entries(frame, arrows)
-    note = captions.count(parameter_count(graph), "parameter")
+    note = _owned(graph, 1)
     return Picture(graph.name, note, model, arrows, insets)
 
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from netdsl.backends.torch_expressions import ATOM, POWER, PRODUCT, Code, Make, Slot, slots_in
+from netdsl.backends.torch_expressions import ATOM, POWER, PRODUCT, SUM, Code, Make, Slot, slots_in
 from netdsl.backends.torch_merge import Fill, Walk
 from netdsl.backends.torch_names import identifier
 from netdsl.backends.torch_sketch import Block, Sketch, as_chain, sketch
 from netdsl.ir.graph import Graph
+from netdsl.ir.types import Tensor
 
-# A width that a layer takes and gives has this name.
+# What torch calls the width that a layer takes, and what it is called where some layer gives the same width.
 _BOTH_WAYS: Final = {"in_channels": "channels", "in_features": "features"}
+_TAKEN: Final = (*_BOTH_WAYS, "num_features", "num_channels", "input_size", "embed_dim", "normalized_shape")
+# What torch calls the width that a layer gives, and what it is called where the block gives another.
+_GIVEN: Final = {"out_channels": "hidden_channels", "out_features": "hidden_features"}
 _DEEPEST: Final = 12  # a sequence nested deeper than this is a class: Python allows 200 open parentheses
-_GIVEN: Final = ("out_channels", "out_features")
+
+Column: TypeAlias = tuple[str, ...]  # the values of a number in each graph, told apart by type
 
 
 @dataclass
@@ -41,7 +46,7 @@ class ModuleClass:
     sketch: Sketch
     name: str = ""
     arguments: list[Argument] = field(default_factory=list)
-    codes: dict[tuple[str, ...], Code] = field(default_factory=dict)
+    codes: dict[Column, Code] = field(default_factory=dict)
 
     def code(self, slot: Slot) -> Code:
         """What stands for a slot in `__init__`: an argument, or a multiple of one."""
@@ -132,7 +137,7 @@ def _merged(graphs: list[Graph], drawn: Sketch, walks: list[Walk]) -> ModuleClas
     if len(graphs) == 1:
         return ModuleClass(graphs, drawn)
     made = ModuleClass(graphs, Fill(walks).sketch(drawn))
-    columns: dict[tuple[str, ...], list[Slot]] = {}
+    columns: dict[Column, list[Slot]] = {}
     for slot in _slots(made.sketch):
         columns.setdefault(column(slot.values), []).append(slot)
     parameters = {
@@ -150,37 +155,69 @@ def _merged(graphs: list[Graph], drawn: Sketch, walks: list[Walk]) -> ModuleClas
     return made
 
 
-def _name_others(made: ModuleClass, columns: dict[tuple[str, ...], list[Slot]]) -> None:
+def _name_others(made: ModuleClass, columns: dict[Column, list[Slot]]) -> None:
     """Numbers that the block's own parameters do not name: what follows from those, or by what torch calls them."""
     parameters = list(made.arguments)
     inferred: list[Argument] = []
     for key, slots in columns.items():
         if key in made.codes:
             continue
-        derived = _derived(slots[0], parameters)
+        hint = _hint(made, slots)
+        taken = hint in _TAKEN or hint in _BOTH_WAYS.values()
+        derived = (
+            _sum(slots[0].values, inferred) if taken else _derived(slots[0], hint, [*parameters, *inferred])
+        )
         if derived is not None:
             made.codes[key] = derived
             continue
-        argument = Argument(_hinted(slots, [*made.arguments, *inferred]), slots[0].values)
-        made.codes[key] = Code(argument.name)
-        (inferred if argument.name.startswith("in_") else made.arguments).append(argument)
+        name = _free(hint, slots[0].owner, [*made.arguments, *inferred])
+        made.codes[key] = Code(name)
+        (inferred if taken else made.arguments).append(Argument(name, slots[0].values))
     made.arguments[:0] = inferred
 
 
-def _derived(slot: Slot, parameters: list[Argument]) -> Code | None:
+def _hint(made: ModuleClass, slots: list[Slot]) -> str:
+    """What a number would be called: what a layer takes, or gives; `channels` if one does both."""
+    hints = list(dict.fromkeys(slot.hint for slot in slots))
+    taken = next((hint for hint in hints if hint in _BOTH_WAYS), None)
+    if taken is not None and hints[0] in _TAKEN:
+        return _BOTH_WAYS[taken] if any(hint in _GIVEN for hint in hints) else taken
+    if hints[0] in _GIVEN and not _is_given(made, slots[0].values):
+        return _GIVEN[hints[0]]
+    return hints[0]
+
+
+def _is_given(made: ModuleClass, values: tuple[Any, ...]) -> bool:
+    """Whether an output of the block has these sizes on one of its axes."""
+    given = [[graph.types[output.value] for output in graph.outputs] for graph in made.graphs]
+    return all(
+        any(isinstance(type, Tensor) and value in type.shape for type in types)
+        for value, types in zip(values, given, strict=True)
+    )
+
+
+def _derived(slot: Slot, hint: str, parameters: list[Argument]) -> Code | None:
     """A number that follows from one parameter: a multiple of it, half of it as padding, a number divided by it, or the
-    root of one over either. What a layer takes is not computed from what it gives, even if the numbers happen to fit."""
-    if slot.hint.startswith("in_"):
-        return None
+    root of one over either."""
     for parameter in parameters:
         if all(type(base) is int and base > 0 for base in parameter.values):
             pairs = list(zip(slot.values, parameter.values, strict=True))
             if all(type(value) is int and value >= 0 for value in slot.values):
-                found = _whole(pairs, parameter.name, slot.hint)
+                found = _whole(pairs, parameter.name, hint)
             else:
                 found = _root(pairs, parameter.name)
             if found is not None:
                 return found
+    return None
+
+
+def _sum(values: tuple[Any, ...], inferred: list[Argument]) -> Code | None:
+    """What a layer takes that is a constant more than what another takes, as in a dense block."""
+    for argument in inferred:
+        if all(type(value) is int for value in (*values, *argument.values)):
+            more = {value - base for value, base in zip(values, argument.values, strict=True)}
+            if len(more) == 1 and min(more) > 0:
+                return Code(f"{argument.name} + {min(more)}", SUM)
     return None
 
 
@@ -207,15 +244,9 @@ def _root(pairs: list[tuple[Any, int]], name: str) -> Code | None:
     return None
 
 
-def _hinted(slots: list[Slot], arguments: list[Argument]) -> str:
-    hints = list(dict.fromkeys(slot.hint for slot in slots))
-    name = hints[0]
-    if name in _BOTH_WAYS and any(hint in _GIVEN for hint in hints):
-        name = _BOTH_WAYS[name]
+def _free(hint: str, owner: str, arguments: list[Argument]) -> str:
     taken = {argument.name for argument in arguments}
-    if identifier(name) in taken and slots[0].owner:
-        name = f"{slots[0].owner}_{name}"
-    return identifier(name, taken, "size")
+    return identifier(f"{owner}_{hint}" if identifier(hint) in taken and owner else hint, taken, "size")
 
 
 def _slots(sketch: Sketch) -> Iterator[Slot]:
@@ -229,7 +260,7 @@ def _slots(sketch: Sketch) -> Iterator[Slot]:
         yield from slots_in(applied.use)
 
 
-def column(values: Sequence[Any]) -> tuple[str, ...]:
+def column(values: Sequence[Any]) -> Column:
     """A key for the values of an argument: `1`, `1.0` and `True` are three."""
     return tuple(map(repr, values))
 

@@ -78,6 +78,8 @@ def _is_roomy(tree: Any) -> bool:
     """Whether `tree` is broken though it may fit on a line: layers read best one below the other."""
     if isinstance(tree, Pairs):
         return len(tree.items) >= _ROOMY
+    if isinstance(tree, list):
+        return len(tree) >= _ROOMY and any(isinstance(part, Make | Chain) for part in tree)
     if not isinstance(tree, Call):
         return False
     if tree.function == "nn.Sequential":

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from netdsl.backends.torch_names import same
-from netdsl.ir.dims import Dim, evaluate, symbol, symbols
+from netdsl.ir.dims import Dim, Expr, evaluate, symbol, symbols
 from netdsl.ir.graph import Graph
 from netdsl.ir.types import Tensor, Type
 
@@ -112,11 +112,13 @@ class ShapeText:
         return name
 
     def related(self, stem: str, column: tuple[Dim, ...]) -> str | None:
-        """`column` by one of its axis that has a letter: a half, a double, some more or less of it."""
-        for (letter, other), name in self.letters.items():
-            if letter != stem:
-                continue
+        """`column` by one that has a name: a half, a double, some more or less of it."""
+        letters = {name: other for (letter, other), name in self.letters.items() if letter == stem}
+        named = {name: other for other, name in self.known.items()} if stem == "C" else {}
+        for name, other in {**letters, **named}.items():
             pairs = list(zip(column, other, strict=True))
+            if not all(isinstance(dim, int | Expr) for pair in pairs for dim in pair):
+                continue
             for factor in (2, 3, 4, 8, 16, 32):
                 if all(dim == base // factor for dim, base in pairs):
                     return f"{name}//{factor}"

@@ -65,11 +65,8 @@ def name_classes(classes: Classes, models: Sequence[Graph]) -> None:
         name = classes.labels.get(id(graph), graph.name) if graph.kind == "sequential" else graph.name
         by_name.setdefault(name, []).append(made)
     for name, members in by_name.items():
-        plain = (
-            min(members, key=lambda made: len(made.graphs[0].layers))
-            if members[0] not in roots
-            else members[0]
-        )
+        simple = min(members, key=lambda m: (len(_labels(m)), len(_kinds(m)), -len(m.graphs)))
+        plain = members[0] if members[0] in roots else simple
         for made in (plain, *(m for m in members if m is not plain)):
             made.name = class_name(_variant(name, made, plain, taken), taken)
             taken.add(made.name)

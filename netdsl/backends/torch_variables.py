@@ -121,7 +121,11 @@ class Variables:
             wished = self._wish(value, branches=not dying or bool(working))
             if wished and self._is_free(wished, place):
                 return wished
-        return self.of[working[0]] if alone and working else self._fresh(place)
+        if not alone or not working:
+            return self._fresh(place)
+        names = [self.of[operand] for operand in working]
+        ahead = self.ahead[value].name if value in self.ahead else ""
+        return ahead if ahead in names else names[0]
 
     def _dies(self, operand: int, place: int) -> bool:
         """Whether a step is the last that needs an operand."""

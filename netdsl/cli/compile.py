@@ -48,7 +48,7 @@ def compile(
     as_json: Json = False,
     allow_extern: Extern = False,
 ) -> None:
-    """Make Python source, a module, TorchScript, .pt2 or ONNX of a model.
+    """Make Python, TorchScript, .pt2 or ONNX of a model.
 
     python: the source, to stdout without OUT. json: the typed graph. module: a Python package with source and
     weights, for `import`. pt2: a program of torch.export. torchscript: torch calls it deprecated; pt2 is its

@@ -194,11 +194,13 @@ class Evaluator(Statements):
             )
         given = ", ".join(f"{key} = {display(a.value)}" for key, a in bound.items())
         title = f"{declared.name}({given})" if given else declared.name
-        trail.append(Frame(declared.identity, _clipped(title), at, label))
+        trail.append(Frame(_clipped(title), at))
+        self.session.path += [label] if label else []
         try:
             yield
         finally:
             trail.pop()
+            del self.session.path[len(self.session.path) - bool(label) :]
 
     def variant(
         self, declared: Declared, bound: Mapping[str, Argument]
@@ -345,7 +347,7 @@ class Evaluator(Statements):
             self.session.stop("E0206", f"calls nested more than {self.session.limits.nesting} deep", span)
         runner = Evaluator(self.session, Scope(callee.scope, self.session.usage, root=True), None)
         runner.in_function = True
-        self.session.trail.append(Frame(callee.identity, str(callee), span, None))
+        self.session.trail.append(Frame(str(callee), span))
         try:
             runner.bind_arguments(callee.decl.parameters, {k: a.value for k, a in bound.items()}, bound)
             if callee.decl.value is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -303,7 +304,8 @@ class Flows(Calls):
                 continue
             simple = operand.name if operand.name == place.text else None
             subject = f"`{simple}`" if simple else "this"
-            labels.append(Label(place, text or f"{subject} is {operand.type}"))
+            said = f"{subject} is {operand.type}" if not text else re.sub("^this is", f"{subject} is", text)
+            labels.append(Label(place, said))
             if (
                 simple
                 and place.source.position(place.start)[0]
@@ -438,7 +440,9 @@ class Flows(Calls):
             inside.append(inner.add_input(name, owned.type, owned.origin))
         current: Any = tuple(inside) if isinstance(value, tuple) else inside[0]
         runner = type(self)(self.session, self.scope, inner)
+        self.session.path.append(label)
         current = runner.run_sequence(stage, current, span, at)
+        self.session.path.pop()
         again = label in self.body.labels
         if not again:
             self.body.set_label(label, Placed(stage, None, at))  # type: ignore[arg-type]

@@ -40,6 +40,7 @@ class Session:
     lost: set[str] = field(
         default_factory=set
     )  # words of lines with syntax errors: what they would have bound
+    path: list[str] = field(default_factory=list)  # the labels around what is being elaborated
     steps: int = 0
 
     def step(self, span: Span) -> None:
@@ -81,7 +82,7 @@ class Session:
         if not self.trail or self.trail[-1].used_at is None:
             return ()
         frame = self.trail[-1]
-        path = ".".join(f.label for f in self.trail if f.label)
+        path = ".".join(self.path)
         named = f" as `{path}`" if path else ""
         return (f"in {frame.title}, used at {frame.used_at}{named}",)
 
@@ -90,7 +91,5 @@ class Session:
 class Frame:
     """A block under instantiation: its name with its arguments, and the stage that asked for it."""
 
-    identity: int
     title: str
     used_at: Span | None
-    label: str | None

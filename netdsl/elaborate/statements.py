@@ -70,8 +70,9 @@ class Statements(Initial):
         if operand is POISON:
             return self._bind_unknown(statement)
         value = self._declare_input(statement.name, operand)
+        used_at = self.session.trail[-1].used_at if self.session.trail else None
         if statement.shape is not None:
-            self.annotate(statement.shape, Checked(statement.name.id, operand), code="E0416")
+            self.annotate(statement.shape, Checked(statement.name.id, operand, used_at), code="E0416")
             if statement.shape.dtype is None and not operand.is_float:
                 self.error(
                     "E0405",
@@ -202,6 +203,7 @@ class Statements(Initial):
 
     def _unpack(self, statement: tree.Bind, value: Any) -> None:
         targets = statement.targets
+        value = self._along_first_axis(value, len(targets), statement.value.span)
         items: Sequence[Any] = (
             value.tensors if isinstance(value, Results) else value if isinstance(value, tuple) else ()
         )
@@ -221,6 +223,12 @@ class Statements(Initial):
                 self._bind_tensor(target, item)
             else:
                 self.scope.assign(target.id, item, target.span, _what(target))
+
+    def _along_first_axis(self, value: Any, count: int, place: Span) -> Any:
+        """A single tensor whose first axis has `count` elements unpacks along it, as in torch."""
+        if isinstance(value, TensorValue) and isinstance(value.type, Tensor) and value.type.shape[:1] == (count,):
+            return self.apply_operation("unbind", [(value, place)], place)
+        return value
 
     # -- parameters and buffers
 

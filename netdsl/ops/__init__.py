@@ -27,6 +27,7 @@ from netdsl.ops import normalize as normalize
 from netdsl.ops import padding as padding
 from netdsl.ops import pool as pool
 from netdsl.ops import pool_functions as pool_functions
+from netdsl.ops import prelu as prelu
 from netdsl.ops import recurrent as recurrent
 from netdsl.ops import reduce as reduce
 from netdsl.ops import reorder as reorder

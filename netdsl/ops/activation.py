@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import model_validator
 
-from netdsl.ir.types import Scalar, State, Tensor
-from netdsl.ops.base import Case, Layer, ShapeProblem, Size, check_inferred, fixed, needs_float32, op
+from netdsl.ir.types import Scalar, Tensor
+from netdsl.ops.base import Case, Layer, ShapeProblem, op
 from netdsl.ops.cases import pick, shape
-from netdsl.ops.onnx_parts import cast, tensor_of, unsqueezed
+from netdsl.ops.onnx_parts import cast, tensor_of
 from netdsl.ops.target import OnnxTarget, OnnxValue
 
 
@@ -164,49 +164,6 @@ class LeakyReLU(Activation):
     @classmethod
     def sample_arguments(cls, random: Random) -> dict[str, Any]:
         return {**super().sample_arguments(random), "negative_slope": pick(random, (0.01, 0.2, 1.5))}
-
-
-@op
-class PReLU(Activation):
-    """`x` above 0, and a learned multiple of `x` below: one for all, or one for each channel.
-
-    PReLU : [N, C, H, W] -> [N, C, H, W]
-    PReLU(64) : [N, 64, H, W] -> [N, 64, H, W]
-    """
-
-    positional: ClassVar[tuple[str, ...]] = ("num_parameters",)
-
-    num_parameters: Size = 1
-    init: float = 0.25
-
-    def infer(self, x: Tensor) -> Tensor:
-        needs_float32(self.kind, x)
-        if self.num_parameters > 1:
-            channels = fixed(x.shape[1], "channels", self.kind) if x.rank > 1 else 1
-            check_inferred(self.kind, "num_parameters", self.num_parameters, channels)
-        return x
-
-    def parameters(self, *_: Tensor) -> dict[str, State]:
-        return {"weight": State((self.num_parameters,))}
-
-    def compute(self, g: OnnxTarget, x: OnnxValue) -> OnnxValue:
-        rank = tensor_of(x).rank
-        slope = g.state("weight")
-        return g.op(
-            "PRelu", x, unsqueezed(g, slope, *range(1, rank - 1)) if self.num_parameters > 1 else slope
-        )
-
-    @classmethod
-    def sample(cls, random: Random) -> Case:
-        channels = random.randint(2, 4)
-        sizes = (
-            (random.randint(1, 3), channels, *shape(random, 0, 2)) if random.random() < 0.8 else (channels,)
-        )
-        arguments = {
-            "num_parameters": pick(random, (1, channels, channels, 3)),
-            "init": pick(random, (0.25, 0.1)),
-        }
-        return Case(arguments, (Tensor(sizes, pick(random, ("float32",) * 9 + ("float64",))),))
 
 
 @op

@@ -12,7 +12,7 @@ from netdsl.ops.base import Case, Function, ShapeProblem, op
 from netdsl.ops.cases import broadcast_pair, pick, shape, tensor
 from netdsl.ops.onnx_parts import cast, finish, numeric, tensor_of, type_of, width
 from netdsl.ops.promotion import broadcast, category, mismatch_note, promote
-from netdsl.ops.target import Arg, Infix, OnnxTarget, OnnxValue, Prefix, call
+from netdsl.ops.target import Arg, Infix, OnnxTarget, OnnxValue, Prefix, Symbol, call
 
 Operand = Tensor | Scalar
 Value = OnnxValue | Scalar
@@ -75,8 +75,6 @@ class _Scaled(Binary):
 
     def result_dtype(self, input: Operand, other: Operand) -> str:
         dtype = promote(input, other)
-        if self.alpha != 1:
-            tensor_first(self.kind, "alpha", input)
         if isinstance(self.alpha, float) and category(dtype) < 2:
             raise ShapeProblem(
                 "E0405",
@@ -88,7 +86,8 @@ class _Scaled(Binary):
     def torch(self, input: Operand, other: Operand) -> Any:
         if self.alpha == 1:
             return super().torch(input, other)
-        return call(f"torch.{self.kind}", Arg(0), Arg(1), alpha=self.alpha)
+        first = as_tensor(input, promote(input, other))
+        return call(f"torch.{self.kind}", first, Arg(1), alpha=self.alpha)
 
     def scaled(self, g: OnnxTarget, value: OnnxValue, dtype: str) -> OnnxValue:
         return value if self.alpha == 1 else g.op("Mul", value, cast(g, Scalar(self.alpha), dtype))
@@ -166,14 +165,14 @@ class Div(Binary):
         dtype = promote(input, other)
         if self.rounding_mode is not None:
             not_all_bool(self.kind, dtype, input, other)
-            tensor_first(self.kind, "rounding_mode", input)
             return dtype
         return dtype if category(dtype) == 2 else "float32"
 
     def torch(self, input: Operand, other: Operand) -> Any:
         if self.rounding_mode is None:
             return super().torch(input, other)
-        return call("torch.div", Arg(0), Arg(1), rounding_mode=self.rounding_mode)
+        first = as_tensor(input, promote(input, other))
+        return call("torch.div", first, Arg(1), rounding_mode=self.rounding_mode)
 
     def computed_dtype(self, dtype: str) -> str:
         if self.rounding_mode is None:
@@ -202,6 +201,11 @@ class FloorDivide(Binary):
     kind: ClassVar[str] = "floor_divide"
     symbol: ClassVar[str] = "//"
     sample_dtypes: ClassVar[tuple[str, ...]] = ("float32", "int64", "int64", "int32")
+
+    def torch(self, input: Operand, other: Operand) -> Any:
+        if isinstance(input, Tensor):
+            return super().torch(input, other)
+        return call("torch.div", as_tensor(input, promote(input, other)), Arg(1), rounding_mode="floor")
 
     def result_dtype(self, input: Operand, other: Operand) -> str:
         dtype = promote(input, other)
@@ -417,11 +421,11 @@ def no_bool(what: str, *operands: Operand) -> None:
             )
 
 
-def tensor_first(kind: str, argument: str, input: Operand) -> None:
-    if isinstance(input, Scalar):
-        raise ShapeProblem(
-            "E0412", f"`{kind}` with `{argument}` takes a tensor first, found the number {input}", operand=0
-        )
+def as_tensor(number: Operand, dtype: str) -> Any:
+    """The first operand, as a tensor where it is a number: TorchScript takes no other, though torch does."""
+    if isinstance(number, Tensor):
+        return Arg(0)
+    return call("torch.tensor", Arg(0), dtype=Symbol(f"torch.{dtype}"))
 
 
 def not_all_bool(what: str, dtype: str, *operands: Operand) -> None:

@@ -91,6 +91,10 @@ class Stride:
     stop: Dim | None = None
     step: int | None = None
 
+    def __str__(self) -> str:
+        bounds = ["" if bound is None else str(bound) for bound in (self.start, self.stop)]
+        return ":".join(bounds if self.step is None else [*bounds, str(self.step)])
+
 
 def call(function: str, *args: Any, **kwargs: Any) -> Call:
     return Call(function, args, tuple(kwargs.items()))

@@ -69,7 +69,7 @@ class Builder:
 
     def file(self, _: Span, *declarations: tree.Declaration) -> tuple[tree.Declaration, ...]:
         """Those with a header of their own; one that stands in for a broken header has no name."""
-        return tuple([one for one in declarations if isinstance(one, tree.Import) or one.span.text])
+        return tuple([one for one in declarations if not isinstance(one, tree.GraphDecl) or one.name.id])
 
     def interpolation(self, _: Span, value: tree.Expr) -> tree.Expr:
         return value

@@ -54,7 +54,8 @@ class Machine:
         self, source: Source, report: Report, tokens: list[Token], builder: Builder, start: str
     ) -> None:
         self.source = source
-        self.max_nesting = MAX_NESTING if start == "file" else _NESTING_IN_STRING
+        # A leaf, its statement and its declaration come on top.
+        self.max_nesting = 3 + (MAX_NESTING if start == "file" else _NESTING_IN_STRING)
         self.report = report
         self.tokens = tokens
         self.tables = tables()
@@ -202,9 +203,12 @@ class Machine:
         return self.go_on(scene)
 
     def settle(self) -> None:
-        """Count in the statement before a newline, which waits for a token that can follow it."""
-        while self.values and isinstance(self.values[-1], Token) and self.values[-1].kind == NEWLINE:
-            self.reduce(self.tables.rules[-next(iter(self.tables.actions[self.states[-1]].values())) - 1])
+        """Count in what is complete behind a newline or a `}` and waits for a token that can follow it."""
+        while self.values and isinstance(self.values[-1], Token):
+            actions = set(self.tables.actions[self.states[-1]].values())
+            if self.values[-1].kind not in (NEWLINE, "RBRACE") or len(actions) > 1 or min(actions) > 0:
+                return
+            self.reduce(self.tables.rules[-actions.pop() - 1])
 
     def leave(self) -> Token | None:
         """Report that a construct nests too deep, and go on behind the statement it is in."""

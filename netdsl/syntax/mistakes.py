@@ -89,9 +89,7 @@ def _lambda(scene: Scene) -> Hint | None:
 
 
 def _python_import(scene: Scene) -> Hint | None:
-    first, following = (
-        scene.tokens[scene.first : scene.first + 2] if scene.ahead(1).kind else (scene.token,) * 2
-    )
+    first, following, *_ = [*scene.tokens[scene.first : scene.first + 2], scene.token]
     if scene.home != "declaration" or not _is(first, "import", "from"):
         return None
     if _is(first, "import") and following.kind == "STRING":

@@ -8,9 +8,9 @@ from netdsl.syntax.expected import DECLARATION, expected_in_words, found_in_word
 from netdsl.syntax.mistakes import hint_for
 from netdsl.syntax.recovery import lost_declaration, opens_body
 from netdsl.syntax.scene import Scene
-from netdsl.syntax.tokens import END, NEWLINE, Token
+from netdsl.syntax.tokens import CLOSERS, END, NEWLINE, PARTNERS, Token
 
-_CLOSERS = {"LPAR": ("RPAR", "`)`"), "LSQB": ("RSQB", "`]`"), "LBRACE": ("RBRACE", "`}`")}
+_SIGNS = {"LPAR": "`)`", "LSQB": "`]`", "LBRACE": "`}`"}
 _FOREIGN = {
     "&&": ("and", "write `and`"),
     "||": ("or", "write `or`"),
@@ -42,11 +42,12 @@ def _unexpected(scene: Scene) -> Diagnostic:
     expected = expected_in_words(scene.accepts)
     hint = hint_for(scene)
     message = hint.message if hint and hint.message else f"expected {expected}, found {_found(scene)}"
-    if token.kind in ("RPAR", "RSQB", "RBRACE") and scene.opener is None and not (hint and hint.message):
+    is_unmatched = token.kind in CLOSERS and scene.opener is None
+    if is_unmatched and (token.kind != "RBRACE" or not scene.is_in_body):
         message = f"`{token.text}` closes nothing"
     also: list[Label] = []
     opener = scene.opener
-    if opener and _CLOSERS[opener.token.kind][0] in scene.accepts:
+    if opener and PARTNERS[opener.token.kind] in scene.accepts:
         also.append(Label(_span(scene.source, opener.token), "opened here"))
     helps, fixes = (hint.helps, hint.fixes) if hint else ((), ())
     label = "no declaration begins like this" if expected == DECLARATION else f"expected {expected}"
@@ -64,9 +65,9 @@ def _unclosed(scene: Scene) -> Diagnostic | None:
     if opener is None:
         is_end = token.kind == END or lost_declaration(scene) is not None
         return _open_body(scene) if is_end and scene.is_in_body else None
-    closer, sign = _CLOSERS[opener.token.kind]
+    closer, sign = PARTNERS[opener.token.kind], _SIGNS[opener.token.kind]
     is_body = opens_body(scene)
-    is_other_closer = token.kind in ("RPAR", "RSQB", "RBRACE") and token.kind != closer
+    is_other_closer = token.kind in CLOSERS and token.kind != closer
     starts_anew = scene.opens_earlier() and scene.is_fresh(scene.line_start)
     is_here = token.kind == END or is_other_closer or is_body
     if not (is_here or starts_anew):

@@ -53,7 +53,8 @@ class Display:
             self._row(record)
         elif isinstance(record, Stopped):
             self.progress.stop()
-            self._say(_ending(record))
+            if record.reason != "not finite":  # which is an error, and said as one
+                self._say(_ending(record))
 
     def _start(self, record: Started) -> None:
         self.started = record
@@ -103,6 +104,5 @@ def _ending(record: Stopped) -> str:
         "finished": f"finished after {record.step} steps",
         "early stop": f"stopped early after {record.step} steps",
         "interrupted": f"interrupted and saved after {record.step} steps; `--resume` goes on from there",
-        "not finite": f"stopped at step {record.step}",
     }
     return words[record.reason] + (f": {record.message}" if record.message else "")
