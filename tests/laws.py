@@ -181,11 +181,14 @@ def torch_class(kind: str) -> type[nn.Module]:
 
 def constructor_names(kind: str) -> list[str]:
     """The arguments of torch's constructor, less where tensors live and how wide they are."""
-    base = {"RNN": nn.RNNBase, "LSTM": nn.RNNBase, "GRU": nn.RNNBase}.get(kind, torch_class(kind))
+    recurrent = kind in ("RNN", "LSTM", "GRU")
+    base: Any = nn.RNNBase if recurrent else torch_class(kind)
     parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
     plain = [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    left_out = {"device", "dtype", "mode"} if base is nn.RNNBase else {"device", "dtype"}
-    return [*(["nonlinearity"] if kind == "RNN" else []), *(name for name in plain if name not in left_out)]
+    names = [name for name in plain if name not in ("device", "dtype", *(["mode"] if recurrent else []))]
+    if kind == "RNN":
+        names.insert(names.index("num_layers") + 1, "nonlinearity")
+    return names
 
 
 def prepared(module: nn.Module) -> nn.Module:
@@ -364,7 +367,8 @@ def onnx_is_torch(found: Trial, *, free: bool = False, tolerance: float = TOLERA
     try:
         model = single(found.op, types, torch_state(found))
     except ShapeProblem:
-        assert free and found.kind in NEEDS_NUMBERS, f"{found} has no ONNX for {shown(types)}"
+        may_need_numbers = free and found.kind in NEEDS_NUMBERS
+        assert may_need_numbers, f"{found} has no ONNX for {shown(types)}"
         return
     tensors = [value for value in values if isinstance(value, torch.Tensor)]
     session = onnx_session(model.SerializeToString())

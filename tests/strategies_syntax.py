@@ -12,11 +12,36 @@ from netdsl.syntax import tree
 
 NOWHERE = Span(Source(""), 0, 0)
 FLOW, CONDITIONAL, OR, AND, NOT, COMPARE, SUM, TERM, SIGN, POWER, POSTFIX = range(11)
-OPERATORS = {"or": OR, "and": AND, "+": SUM, "-": SUM, "*": TERM, "//": TERM, "%": TERM, "@": TERM, "**": POWER}
+OPERATORS = {
+    "or": OR,
+    "and": AND,
+    "+": SUM,
+    "-": SUM,
+    "*": TERM,
+    "//": TERM,
+    "%": TERM,
+    "@": TERM,
+    "**": POWER,
+}
 COMPARISONS = ["<", ">", "<=", ">=", "==", "!=", "in", "not in"]
 
 # Words that are keywords in some places are names in all others.
-NAMES = ["x", "y", "N", "_", "conv1", "input", "output", "model", "block", "param", "init", "when", "from", "train"]
+NAMES = [
+    "x",
+    "y",
+    "N",
+    "_",
+    "conv1",
+    "input",
+    "output",
+    "model",
+    "block",
+    "param",
+    "init",
+    "when",
+    "from",
+    "train",
+]
 
 
 def same_trees(one: Any, other: Any) -> bool:
@@ -67,7 +92,9 @@ def constant(value: object) -> tree.Constant:
     return tree.Constant(value, NOWHERE)
 
 
-def tuples(elements: st.SearchStrategy[Any], least: int = 0, most: int = 3) -> st.SearchStrategy[tuple[Any, ...]]:
+def tuples(
+    elements: st.SearchStrategy[Any], least: int = 0, most: int = 3
+) -> st.SearchStrategy[tuple[Any, ...]]:
     return st.lists(elements, min_size=least, max_size=most).map(tuple)
 
 
@@ -86,7 +113,9 @@ leaves = names | numbers | strings | constants
 
 @st.composite
 def operations(draw: st.DrawFn, inner: st.SearchStrategy[Any]) -> Any:
-    kind = draw(st.sampled_from(["unary", "binary", "compare", "conditional", "paren", "attribute", "subscript"]))
+    kind = draw(
+        st.sampled_from(["unary", "binary", "compare", "conditional", "paren", "attribute", "subscript"])
+    )
     a, b, c = draw(inner), draw(inner), draw(inner)
     if kind == "unary":
         op = draw(st.sampled_from(["-", "not"]))
@@ -147,7 +176,9 @@ def _larger(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 expressions = st.recursive(leaves, _larger, max_leaves=12)
 small = st.recursive(leaves, _larger, max_leaves=3)
-dims = st.recursive(names | numbers | st.just(constant(...)), operations, max_leaves=3).map(lambda e: tight(e, SUM))
+dims = st.recursive(names | numbers | st.just(constant(...)), operations, max_leaves=3).map(
+    lambda e: tight(e, SUM)
+)
 shapes = st.builds(tree.Shape, tuples(dims), st.none() | names, st.just(NOWHERE))
 parts = st.sampled_from(["*", "weight", "layer1", "0", "12"]).map(name)
 here = st.just(NOWHERE)
@@ -190,9 +221,7 @@ declarations = st.one_of(
     st.builds(
         tree.GraphDecl, st.sampled_from(["model", "block"]), names, parameters, st.none(), bodies, docs, here
     ),
-    st.builds(
-        tree.GraphDecl, st.just("model"), names, parameters, expressions, st.just(()), docs, here
-    ),
+    st.builds(tree.GraphDecl, st.just("model"), names, parameters, expressions, st.just(()), docs, here),
     st.builds(tree.Train, names, tuples(st.builds(tree.Entry, names, small, here)), docs, here),
     st.builds(tree.Extern, names, parameters, plain_strings, tuples(declared), docs, here),
 )
@@ -200,11 +229,45 @@ files = tuples(declarations).map(lambda found: tree.File(found, (), NOWHERE))
 
 PIECES = [
     *"()[]{},:;=.*@\"'#\\\n\t\r\0",
-    *("->", "==", " # note\n", "\n## note\n", "\n\n\n", "\r\n", "é", "\ud800", "\u00a0", "9" * 30, "0x1F", "{x}"),
-    *("if", "else", "for", "in", "not", "input", "output ", "model ", "def f(x):", "class A:", "lambda", "self.x"),
+    *(
+        "->",
+        "==",
+        " # note\n",
+        "\n## note\n",
+        "\n\n\n",
+        "\r\n",
+        "é",
+        "\ud800",
+        "\u00a0",
+        "9" * 30,
+        "0x1F",
+        "{x}",
+    ),
+    *(
+        "if",
+        "else",
+        "for",
+        "in",
+        "not",
+        "input",
+        "output ",
+        "model ",
+        "def f(x):",
+        "class A:",
+        "lambda",
+        "self.x",
+    ),
 ]
 # What may be added between two tokens of many places without a change of meaning.
-SPACING = ["\n", " ", "\t", "  \n\n", " # note\n", "\n# note\n", "\n\n    # a longer note of its own, on a line\n"]
+SPACING = [
+    "\n",
+    " ",
+    "\t",
+    "  \n\n",
+    " # note\n",
+    "\n# note\n",
+    "\n\n    # a longer note of its own, on a line\n",
+]
 
 
 @st.composite

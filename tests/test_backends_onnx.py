@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import netdsl
@@ -182,6 +182,7 @@ def sizes_model(wanted: list[Dim]) -> onnx.ModelProto:
     return single(Sizes(), (Tensor((H, 2 * W + 1, N)),))
 
 
+@settings(max_examples=40)
 @given(st.lists(dims, min_size=1, max_size=3))
 def test_sizes_are_what_their_formulas_say(wanted: list[Dim]) -> None:
     made = sizes_model(wanted)
@@ -299,7 +300,7 @@ def test_an_export_is_compared_with_the_module_before_it_has_its_place(tmp_path:
     module = build(graph)
     result = export(graph, module, tmp_path / "deeper" / "net.onnx")
     assert result.path.exists()
-    assert 0 < result.largest_difference < 1e-5
+    assert result.largest_difference < 1e-5
     assert [sizes["N"] for sizes in result.sizes] == [1, 7]
     other = build(graph)
     other.register_forward_hook(lambda *call: call[-1] + 0.001)

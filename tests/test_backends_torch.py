@@ -11,6 +11,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -187,7 +188,9 @@ def body(text: str, name: str) -> str:
         if isinstance(node, ast.ClassDef) and node.name == class_name:
             for part in node.body:
                 if isinstance(part, ast.FunctionDef) and part.name == method:
-                    return "\n".join(line.strip() for line in text.splitlines()[part.lineno : part.end_lineno])
+                    return "\n".join(
+                        line.strip() for line in text.splitlines()[part.lineno : part.end_lineno]
+                    )
     raise AssertionError(f"no {name} in:\n{text}")
 
 
@@ -217,7 +220,9 @@ def test_generated_source_is_the_same_each_time_and_stands_alone(text: str) -> N
         name.split(".")[0]
         for node in ast.walk(ast.parse(generated))
         if isinstance(node, ast.Import | ast.ImportFrom)
-        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names])
+        for name in (
+            [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
+        )
     }
     assert imported <= {"torch", "typing", "collections"}
 
@@ -307,7 +312,7 @@ def test_long_chains_and_deep_nesting_are_no_trouble() -> None:
     assert generated.count("self.relu(") == 1500
     deep = "[" * 150 + "Linear(8)" + "]" * 150
     module = build(graph_of(f"model M {{\n input x: [N, 8]\n output x -> body: {deep}\n }}"))
-    assert [*module.state_dict()][0] == "body." + "0." * 150 + "weight"
+    assert next(iter(module.state_dict())) == "body." + "0." * 150 + "weight"
 
 
 # ------------------------------------------------------------------------------------------------ what it computes
@@ -325,7 +330,9 @@ def test_results_have_the_shapes_of_the_graph(text: str) -> None:
     (sizes,) = example_sizes(graph, (2,))
     found = tensors_of(build(graph).eval()(*example_inputs(graph, sizes)))
     always = [graph.types[output.value] for output in graph.outputs if not output.when_training]
-    assert [tuple(t.shape) for t in found] == [tuple(evaluate(d, sizes) for d in type.shape) for type in always]
+    assert [tuple(t.shape) for t in found] == [
+        tuple(evaluate(d, sizes) for d in type.shape) for type in always
+    ]
 
 
 @EACH
@@ -602,14 +609,18 @@ def poisoned(value: Any, text: str) -> Any:
         elif entry.name == "names":
             changed[entry.name] = tuple(text for _ in part)
         elif entry.name in ("arguments", "sizes"):
-            changed[entry.name] = tuple((text, item) for _, item in part) if entry.name == "arguments" else part
+            changed[entry.name] = (
+                tuple((text, item) for _, item in part) if entry.name == "arguments" else part
+            )
         elif entry.name in ("inputs", "nodes", "outputs", "parameters", "buffers", "op", "make"):
             changed[entry.name] = poisoned(part, text)
     return replace(value, **changed)
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
-@pytest.mark.parametrize("model", [RESNET, WINDOWS, TRAINING, SHARED], ids=["resnet", "windows", "training", "shared"])
+@pytest.mark.parametrize(
+    "model", [RESNET, WINDOWS, TRAINING, SHARED], ids=["resnet", "windows", "training", "shared"]
+)
 def test_no_text_of_a_graph_becomes_code(model: str, text: str) -> None:
     graph = poisoned(graph_of(model), text)
     try:
@@ -624,10 +635,8 @@ def test_no_text_of_a_graph_becomes_code(model: str, text: str) -> None:
     }
     assert not said & {"builtins", "hacked", "__import__", "__dict__", "update"}
     generated.encode()
-    try:
-        build(graph)
-    except (KeyError, TypeError, AttributeError):
-        pass  # torch itself refuses an empty label, or one with a dot at its end
+    with suppress(KeyError, TypeError, AttributeError):
+        build(graph)  # torch itself refuses an empty label, or one with a dot at its end
     assert not hasattr(builtins, "hacked")
 
 

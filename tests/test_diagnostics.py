@@ -344,6 +344,8 @@ def test_sarif_has_rules_results_and_changes() -> None:
         ("Stride", ARGUMENTS, ["stride"]),
         ("cc1", ["c1", "c2", "x"], ["c1"]),
         ("x", ["y", "z", "c1"], []),
+        ("ReUL", ["ReLU", "ReLU6", "SELU"], ["ReLU"]),
+        ("layer", ["layer1", "layer2", "layer3", "layer4"], ["layer1", "layer2", "layer3"]),
         ("banana", LAYERS, []),
         ("", LAYERS, []),
         ("C" * 100_000, LAYERS, []),

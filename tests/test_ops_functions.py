@@ -48,7 +48,9 @@ from tests.laws import (
 )
 
 # `extern` is declared by a file: it has a test of its own, and no twin in torch.
-FUNCTIONS = sorted(kind for kind, cls in registry.items() if not cls.is_layer and cls.__module__ != "netdsl.ops.extern")
+FUNCTIONS = sorted(
+    kind for kind, cls in registry.items() if not cls.is_layer and cls.__module__ != "netdsl.ops.extern"
+)
 NAMESPACES["self"] = SimpleNamespace(training=False)
 NAMESPACES["float"] = float
 
@@ -68,7 +70,9 @@ def typed(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def infix(function: Callable[[Any, Any], Any], otherwise: Callable[..., Any] | None = None) -> Callable[..., Any]:
+def infix(
+    function: Callable[[Any, Any], Any], otherwise: Callable[..., Any] | None = None
+) -> Callable[..., Any]:
     """Python's operator, or torch's function where there are arguments."""
 
     def call(left: Any, right: Any, **arguments: Any) -> Any:
@@ -80,7 +84,9 @@ def infix(function: Callable[[Any, Any], Any], otherwise: Callable[..., Any] | N
 
 def without_none(function: Callable[..., Any]) -> Callable[..., Any]:
     """torch takes no `dim=None` where it takes no `dim`."""
-    return lambda *operands, **arguments: function(*operands, **{n: v for n, v in arguments.items() if v is not None})
+    return lambda *operands, **arguments: function(
+        *operands, **{n: v for n, v in arguments.items() if v is not None}
+    )
 
 
 def indexed(x: torch.Tensor, *tensors: torch.Tensor, indices: Sequence[Any]) -> torch.Tensor:
@@ -108,7 +114,18 @@ def all_axes(function: Callable[..., Any], every: Any) -> Callable[..., Any]:
 for kind in FUNCTIONS:
     if issubclass(registry[kind], Twin):
         REFERENCES[kind] = getattr(F, kind)
-for kind in ("sum", "mean", "softmax", "log_softmax", "cumsum", "zeros", "ones", "full", "zeros_like", "ones_like"):
+for kind in (
+    "sum",
+    "mean",
+    "softmax",
+    "log_softmax",
+    "cumsum",
+    "zeros",
+    "ones",
+    "full",
+    "zeros_like",
+    "ones_like",
+):
     REFERENCES[kind] = typed(getattr(torch, kind))
 for kind in ("pow", "mul", "lt", "le", "gt", "ge", "eq", "ne", "neg", "matmul"):
     REFERENCES[kind] = getattr(operator, kind)
@@ -123,8 +140,8 @@ REFERENCES.update(
     arange=typed(arange),
     tensor=typed(lambda data, **more: torch.tensor(lists(data), **more)),
     prod=typed(without_none(torch.prod)),
-    amax=all_axes(torch.amax, lambda x: ()),
-    amin=all_axes(torch.amin, lambda x: ()),
+    amax=all_axes(torch.amax, lambda _: ()),
+    amin=all_axes(torch.amin, lambda _: ()),
     all=all_axes(torch.all, lambda x: tuple(range(x.dim()))),
     any=all_axes(torch.any, lambda x: tuple(range(x.dim()))),
     squeeze=without_none(torch.squeeze),
@@ -142,7 +159,9 @@ REFERENCES.update(
     layer_norm=lambda x, weight=None, bias=None, *, normalized_shape, eps=1e-5: F.layer_norm(
         x, normalized_shape, weight, bias, eps
     ),
-    rms_norm=lambda x, weight=None, *, normalized_shape, eps=None: F.rms_norm(x, normalized_shape, weight, eps),
+    rms_norm=lambda x, weight=None, *, normalized_shape, eps=None: F.rms_norm(
+        x, normalized_shape, weight, eps
+    ),
     embedding=F.embedding,
     norm=torch.norm,
     round=lambda x, decimals: torch.round(x, decimals=decimals) if decimals else torch.round(x),
@@ -218,14 +237,21 @@ REFERENCES["rearrange"] = REFERENCES["repeat"] = REFERENCES["reduce"] = element_
 def nonzero(arguments: Mapping[str, Any], operands: Sequence[Any], generator: torch.Generator) -> list[Any]:
     """Divisors of both signs."""
     values = [value_of(operand, generator) for operand in operands]
-    signs = [torch.rand(v.shape, generator=generator) < 0.5 if isinstance(v, torch.Tensor) else None for v in values]
+    signs = [
+        torch.rand(v.shape, generator=generator) < 0.5 if isinstance(v, torch.Tensor) else None
+        for v in values
+    ]
     return [
-        torch.where(sign, -value, value) if sign is not None and value.dtype not in (torch.bool, torch.uint8) else value
+        torch.where(sign, -value, value)
+        if sign is not None and value.dtype not in (torch.bool, torch.uint8)
+        else value
         for value, sign in zip(values, signs, strict=True)
     ]
 
 
-def places_within(arguments: Mapping[str, Any], operands: Sequence[Any], generator: torch.Generator) -> list[Any]:
+def places_within(
+    arguments: Mapping[str, Any], operands: Sequence[Any], generator: torch.Generator
+) -> list[Any]:
     """Indices along `dim` that are there."""
     x, index = operands
     dim = arguments["dim"]
@@ -253,7 +279,9 @@ for kind in ("div", "floor_divide", "remainder", "pow"):
 for kind in ("gather", "index_select", "take_along_dim"):
     VALUES[kind] = places_within
 VALUES["index"] = gathering
-VALUES["one_hot"] = lambda arguments, operands, generator: [value_of(operands[0], generator, 0, arguments["num_classes"])]
+VALUES["one_hot"] = lambda arguments, operands, generator: [
+    value_of(operands[0], generator, 0, arguments["num_classes"])
+]
 VALUES["embedding"] = lambda _, operands, generator: [
     value_of(operands[0], generator, 0, operands[1].shape[0]),
     value_of(operands[1], generator),
@@ -330,7 +358,11 @@ def torchscript_takes_it(found: Trial) -> None:
     text = writer.text(on_values(found.op.torch(*found.case.operands), operands))
     listed = isinstance(found.op.infer(*found.case.operands), tuple)
     results = ", ".join(f"y{i}" for i in range(len(found.types)))
-    lines = [f"{results} = {text}" if listed and len(found.types) > 1 else f"y0 = {text}" + ("[0]" if listed else "")]
+    lines = [
+        f"{results} = {text}"
+        if listed and len(found.types) > 1
+        else f"y0 = {text}" + ("[0]" if listed else "")
+    ]
     module = scripted([*lines, f"return {results}"], names)
     values = [v for v, o in zip(values_of(found), found.case.operands, strict=True) if isinstance(o, Tensor)]
     ours, theirs = flat(module(*[v.clone() for v in values])), reference(found, values_of(found))
@@ -353,3 +385,313 @@ def scripted(lines: Sequence[str], names: Sequence[str]) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.jit.script(space["Written"]().eval())
+
+
+# ------------------------------------------------------------------------------------- what is particular to some
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FUNCTIONS if registry[kind].elementwise])
+def test_an_element_of_an_elementwise_function_depends_on_its_own_place_only(kind: str) -> None:
+    seen = 0
+    for found in trials(kind, 12, seed=1):
+        tensors = [o for o in found.case.operands if isinstance(o, Tensor)]
+        if (
+            found.types is None
+            or not tensors
+            or 0 in found.types[0].shape
+            or found.case.arguments.get("inplace")
+        ):
+            continue
+        if tensors[0].shape != found.types[0].shape or not tensors[0].is_float:
+            continue
+        seen += 1
+        values = values_of(found)
+        which = next(i for i, o in enumerate(found.case.operands) if o is tensors[0])
+        before = reference(found, values)[0]
+        changed = values[which].clone()
+        changed.view(-1)[0] += 1.0
+        after = reference(found, [changed if i == which else value for i, value in enumerate(values)])[0]
+        assert torch.equal(before.reshape(-1)[1:].nan_to_num(), after.reshape(-1)[1:].nan_to_num()), str(
+            found
+        )
+    assert seen or kind in ("where", "logical_not"), f"no sample of `{kind}` was looked at"
+
+
+DTYPES = ("float16", "bfloat16", "float32", "float64", "uint8", "int8", "int16", "int32", "int64", "bool")
+
+
+def operands_of_every_kind() -> list[Tensor | Scalar]:
+    tensors = [Tensor(shape, dtype) for dtype in DTYPES for shape in ((2,), ())]
+    return [*tensors, Scalar(True), Scalar(2), Scalar(2.5)]
+
+
+def test_dtypes_are_promoted_as_torch_promotes_them() -> None:
+    def value(operand: Tensor | Scalar) -> Any:
+        if isinstance(operand, Scalar):
+            return operand.value
+        return torch.ones(operand.shape, dtype=getattr(torch, operand.dtype))
+
+    for left, right in itertools.product(operands_of_every_kind(), repeat=2):
+        if isinstance(left, Scalar) and isinstance(right, Scalar):
+            continue
+        theirs = str(torch.result_type(value(left), value(right))).removeprefix("torch.")
+        assert promote(left, right) == theirs, f"{left} and {right}"
+
+
+def test_a_free_size_in_a_number_counts_as_an_integer() -> None:
+    assert promote(Tensor((2,), "int64"), Scalar(symbol("N"))) == "int64"
+    assert promote(Tensor((2,), "bool"), Scalar(symbol("N"))) == "int64"
+
+
+N, C, H, T = (symbol(name) for name in "NCHT")
+IMAGE = Tensor((N, 8, H, H))
+
+FAULTS: list[tuple[str, dict[str, Any], tuple[Tensor | Scalar, ...], str, str]] = [
+    ("add", {}, (Tensor((2, 3)), Tensor((2, 4))), "E0402", "shapes do not match in `+`"),
+    ("add", {}, (Tensor((N, H)), Tensor((N, (H - 1) // 2 + 1))), "E0402", "shapes do not match in `+`"),
+    ("sub", {}, (Tensor((2,), "bool"), Tensor((2,), "bool")), "E0405", "`-` is not defined for bools"),
+    ("pow", {}, (Tensor((2,), "int64"), Scalar(-1)), "E0405", "an integer to a negative power"),
+    ("matmul", {}, (Tensor((2, 3)), Tensor((4, 5))), "E0402", "shapes do not match in `@`"),
+    ("matmul", {}, (Tensor((2, 3)), Tensor((3,), "int64")), "E0405", "one dtype"),
+    ("where", {}, (Tensor((2,)), Tensor((2,)), Scalar(0)), "E0405", "a tensor of bools"),
+    (
+        "masked_fill",
+        {"value": 0.5},
+        (Tensor((2,), "int64"), Tensor((2,), "bool")),
+        "E0405",
+        "is not a value of int64",
+    ),
+    ("softmax", {"dim": 2}, (Tensor((N, 10)),), "E0407", "`dim = 2` of `softmax` is out of range"),
+    ("mean", {"dim": (1, -1)}, (Tensor((2, 3)),), "E0407", "names an axis twice"),
+    ("mean", {}, (Tensor((2,), "int64"),), "E0405", "works on floating point"),
+    ("flatten", {"start_dim": 2, "end_dim": 1}, (Tensor((2, 3, 4)),), "E0407", "before axis 2"),
+    ("reshape", {"shape": (4, -1)}, (Tensor((2, 3)),), "E0406", "4 does not divide 6"),
+    ("reshape", {"shape": (4, 2)}, (Tensor((2, 3)),), "E0402", "keeps the number of elements"),
+    ("reshape", {"shape": (N, 3, -1)}, (Tensor((N, 8)),), "E0406", "3*N does not divide 8*N"),
+    ("unflatten", {"dim": 1, "sizes": (3, -1)}, (Tensor((N, 8)),), "E0406", "3 does not divide 8"),
+    ("permute", {"dims": (1, 0)}, (Tensor((2, 3, 4)),), "E0401", "names 2 axes"),
+    ("squeeze", {}, (Tensor((N, 1)),), "E0403", "known only at run time"),
+    ("expand", {"size": (4, 5)}, (Tensor((2, 1)),), "E0402", "axis 0 is 2 and would be 4"),
+    ("pad", {"pad": (3, 0), "mode": "reflect"}, (Tensor((1, 2, 3)),), "E0404", "`pad`"),
+    ("pad", {"pad": (H - 3, 0)}, (Tensor((1, 2, 3)),), "E0409", "depends on its free dimensions"),
+    ("concat", {"dim": 0}, (Tensor((2, 3)), Tensor((2, 4))), "E0402", "shapes do not match in `concat`"),
+    ("concat", {"dim": 0}, (Tensor((2, 3)), Tensor((2,))), "E0401", "as many axes each"),
+    ("concat", {}, (), "E0412", "at least one tensor"),
+    ("stack", {"dim": 3}, (Tensor((2, 3)),), "E0407", "its result has 3 axes"),
+    ("split", {"split_size_or_sections": (1, 1)}, (Tensor((3,)),), "E0406", "2 together, but axis 0 is 3"),
+    ("split", {"split_size_or_sections": 2}, (Tensor((N,)),), "E0403", "fixed number of elements"),
+    ("unbind", {}, (Tensor((N, 2)),), "E0403", "fixed number of slices"),
+    ("index", {"indices": (12,)}, (Tensor((12,)),), "E0411", "index 12 is out of range for axis 0"),
+    ("index", {"indices": (-13,)}, (Tensor((12,)),), "E0411", "index -13 is out of range"),
+    ("index", {"indices": (0, 0)}, (Tensor((12,)),), "E0411", "2 indices, but the tensor has 1 axis"),
+    ("index", {"indices": (Stride(5, 3),)}, (Tensor((12,)),), "E0411", "the slice `5:3` of axis 0"),
+    ("index", {"indices": (Stride(None, None, -1),)}, (Tensor((12,)),), "E0411", "a step of 1 or more"),
+    ("index", {"indices": (Arg(1),)}, (Tensor((4,)), Tensor((4,), "bool")), "E0405", "found bool"),
+    ("gather", {"dim": 1}, (Tensor((2, 3)), Tensor((3, 3), "int64")), "E0402", "larger than its input"),
+    ("arange", {"start": 5, "end": 3}, (), "E0404", "is empty"),
+    ("tril", {}, (Tensor((3,)),), "E0401", "needs matrices"),
+    ("one_hot", {"num_classes": 3}, (Tensor((3,)),), "E0405", "takes int64 classes"),
+    ("einsum", {"equation": "ij,jk->il"}, (Tensor((2, 3)), Tensor((3, 4))), "E0413", "`l` of the result"),
+    ("einsum", {"equation": "i;j"}, (Tensor((2, 3)),), "E0413", 'found ";"'),
+    ("einsum", {"equation": "ij,jk->ik"}, (Tensor((2, 3)),), "E0412", "has 2 operands, found 1"),
+    ("einsum", {"equation": "ij,jk->ik"}, (Tensor((2, 3)), Tensor((4, 5))), "E0402", "in `einsum`"),
+    ("einsum", {"equation": "ijk->k"}, (Tensor((2, 3)),), "E0401", "names 3 axes"),
+    ("rearrange", {"pattern": "a b"}, (Tensor((2, 3)),), "E0413", "`->` stands once"),
+    ("rearrange", {"pattern": "a (b -> a b"}, (Tensor((2, 3)),), "E0413", "not closed"),
+    ("rearrange", {"pattern": "a + -> a"}, (Tensor((2, 3)),), "E0413", '"+" is not part'),
+    ("rearrange", {"pattern": "a a -> a"}, (Tensor((2, 3)),), "E0413", "`a` is twice on one side"),
+    ("rearrange", {"pattern": "a b -> a"}, (Tensor((2, 3)),), "E0413", "`b` is on the left only"),
+    ("rearrange", {"pattern": "a (b c) -> a b c"}, (Tensor((2, 6)),), "E0413", "do not follow from 6"),
+    (
+        "rearrange",
+        {"pattern": "a (b c) -> a b c", "b": 4},
+        (Tensor((2, 6)),),
+        "E0406",
+        "which 4 does not divide",
+    ),
+    (
+        "rearrange",
+        {"pattern": "a b -> b a", "b": 4},
+        (Tensor((2, 6)),),
+        "E0402",
+        "is 4, but axis 1 of the input is 6",
+    ),
+    ("rearrange", {"pattern": "a b -> b a", "z": 4}, (Tensor((2, 6)),), "E0413", "`z` is not an axis"),
+    ("rearrange", {"pattern": "a b -> b a"}, (Tensor((2, 6, 1)),), "E0401", "has 2 axes"),
+    ("repeat", {"pattern": "a -> a b"}, (Tensor((2,)),), "E0413", "the new axis `b` is not given"),
+    (
+        "layer_norm",
+        {"normalized_shape": (3,)},
+        (Tensor((2, 4)),),
+        "E0402",
+        "is not the end of its input's shape",
+    ),
+    ("linear", {}, (Tensor((2, 4)), Tensor((5, 3))), "E0402", "shapes do not match in `linear`"),
+    ("interpolate", {"scale_factor": 2, "mode": "bilinear"}, (Tensor((2, 3, 4)),), "E0401", "needs 4 axes"),
+]
+
+
+@pytest.mark.parametrize(("kind", "arguments", "operands", "code", "words"), FAULTS)
+def test_a_fault_is_told_by_its_code_and_in_words(
+    kind: str, arguments: dict[str, Any], operands: tuple[Any, ...], code: str, words: str
+) -> None:
+    with pytest.raises(ShapeProblem) as caught:
+        registry[kind](**arguments).infer(*operands)
+    assert caught.value.code == code
+    assert words in caught.value.message
+    assert caught.value.message[0].islower() or caught.value.message[0] in "`0123456789E"
+    assert not caught.value.message.endswith(".")
+
+
+INVALID: list[tuple[str, dict[str, Any], str]] = [
+    ("clamp", {}, "needs `min`, `max` or both"),
+    ("reshape", {"shape": (-1, -1)}, "more than one -1"),
+    ("reshape", {"shape": (0,)}, "found 0"),
+    ("pad", {"pad": (1,)}, "two numbers for each axis"),
+    ("pad", {"pad": (1, 1), "mode": "reflect", "value": 1.0}, "`value` is for"),
+    ("roll", {"shifts": (1, 2), "dims": (0,)}, "one shift for each axis"),
+    ("arange", {}, "needs `end`"),
+    ("arange", {"end": 3, "step": 0}, "never ends"),
+    ("tensor", {"data": ((1, 2), (3,))}, "lists of different lengths"),
+    ("tensor", {"data": ("a",)}, "made of numbers"),
+    ("to", {"dtype": "float31"}, "float32"),
+    ("rearrange", {"pattern": "a -> a", "a": 0}, "positive integer"),
+    ("sum", {"dim": ()}, "empty list"),
+    ("chunk", {"chunks": 0}, "greater than 0"),
+    ("chunk", {"chunks": True}, "integer"),
+    ("interpolate", {"size": 3, "scale_factor": 2.0}, "one of `size` and `scale_factor`"),
+]
+
+
+@pytest.mark.parametrize(("kind", "arguments", "words"), INVALID)
+def test_arguments_that_cannot_be_are_refused(kind: str, arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match="(?s).*" + words):
+        registry[kind](**arguments)
+
+
+CONDITIONS: list[tuple[str, dict[str, Any], tuple[Tensor, ...], str, list[str]]] = [
+    ("add", {}, (Tensor((N, H)), Tensor((N, 2 * (H // 2)))), "[N, H]", ["H % 2 == 0"]),
+    ("add", {}, (Tensor((N, C)), Tensor((T, 1))), "[N, C]", ["N == T"]),
+    ("concat", {"dim": 1}, (Tensor((N, 3, H)), Tensor((N, C, H))), "[N, C + 3, H]", []),
+    ("reshape", {"shape": (N, 2, -1)}, (Tensor((N, H)),), "[N, 2, H//2]", ["H % 2 == 0"]),
+    ("reshape", {"shape": (-1, 4)}, (Tensor((N, 8)),), "[2*N, 4]", []),
+    ("index", {"indices": (Stride(), Stride(None, 5))}, (Tensor((N, T)),), "[N, 5]", ["T >= 5"]),
+    ("index", {"indices": (Stride(), 4)}, (Tensor((N, T)),), "[N]", ["T >= 5"]),
+    ("index", {"indices": (Stride(), Stride(1, None))}, (Tensor((N, T)),), "[N, T - 1]", []),
+    ("index", {"indices": (Stride(), Stride(None, -2))}, (Tensor((N, T)),), "[N, T - 2]", ["T >= 2"]),
+    ("index", {"indices": (Ellipsis, Stride(None, None, 2))}, (Tensor((N, T)),), "[N, (T + 1)//2]", []),
+    ("index", {"indices": (Ellipsis, T - 1)}, (Tensor((N, T)),), "[N]", []),
+    ("pad", {"pad": (0, (7 - H % 7) % 7)}, (Tensor((N, H)),), "[N, 7*((H + 6)//7)]", []),
+    ("pad", {"pad": (0, 3), "mode": "reflect"}, (Tensor((N, C, H)),), "[N, C, H + 3]", ["H >= 4"]),
+    ("roll", {"shifts": -3, "dims": 1}, (Tensor((N, H)),), "[N, H]", []),
+    ("arange", {"end": T}, (), "int64[T]", []),
+    ("arange", {"start": 2, "end": T}, (), "int64[T - 2]", ["T >= 2"]),
+    (
+        "rearrange",
+        {"pattern": "n (h p) -> (n h) p", "p": 7},
+        (Tensor((N, H)),),
+        "[N*(H//7), 7]",
+        ["H % 7 == 0"],
+    ),
+    ("gather", {"dim": 1}, (Tensor((N, 8)), Tensor((T, 2), "int64")), "[T, 2]", ["N >= T"]),
+    ("interpolate", {"scale_factor": 0.5}, (Tensor((N, 3, H, H)),), "[N, 3, H//2, H//2]", ["H >= 2"]),
+]
+
+
+@pytest.mark.parametrize(("kind", "arguments", "operands", "result", "conditions"), CONDITIONS)
+def test_what_holds_for_some_sizes_only_is_a_condition(
+    kind: str, arguments: dict[str, Any], operands: tuple[Any, ...], result: str, conditions: list[str]
+) -> None:
+    with Assumptions() as found:
+        (type,) = registry[kind](**arguments).result_types(*operands)
+    assert str(type) == result
+    assert [str(constraint) for constraint in found.constraints] == conditions
+
+
+def test_chunks_of_a_free_size_are_as_many_as_asked_for() -> None:
+    with Assumptions() as found:
+        types = registry["chunk"](chunks=2, dim=1).result_types(Tensor((N, T)))
+    assert [str(type) for type in types] == ["[N, (T + 1)//2]", "[N, T//2]"]
+    assert [str(constraint) for constraint in found.constraints] == ["T >= 2"]
+
+
+def test_the_note_of_a_mismatch_has_sizes_that_show_it() -> None:
+    with pytest.raises(ShapeProblem) as caught:
+        registry["add"]().infer(Tensor((N, 8, H)), Tensor((N, 8, (H - 1) // 2 + 1)))
+    assert caught.value.note == "axis 2 is `H` and `(H + 1)//2`: for H = 29 these are 29 and 15"
+
+
+def test_a_residual_join_of_other_channels_is_helped_by_a_projection() -> None:
+    with pytest.raises(ShapeProblem) as caught:
+        registry["add"]().infer(Tensor((N, 64, 56, 56)), Tensor((N, 128, 28, 28)))
+    assert caught.value.help == "project the left one first, for example `-> Conv2d(128, 1, stride = 2)`"
+
+
+def test_multiply_adds_are_counted() -> None:
+    q, k = Tensor((N, 8, T, 64)), Tensor((N, 8, T, 64))
+    assert registry["matmul"]().cost(Tensor((N, 4, 5)), Tensor((5, 6))) == N * 4 * 5 * 6
+    assert (
+        registry["einsum"](equation="bij,bjk->bik").cost(Tensor((2, 3, 4)), Tensor((2, 4, 5)))
+        == 2 * 3 * 4 * 5
+    )
+    assert registry["einsum"](equation="ij,jk,kl->il").cost(*map(Tensor, ((2, 3), (3, 4), (4, 5)))) == 24 + 40
+    assert registry["scaled_dot_product_attention"]().cost(q, k, k) == N * 8 * T * T * 128
+    assert registry["linear"]().cost(Tensor((N, T, 8)), Tensor((5, 8))) == N * T * 40
+    assert registry["add"]().cost(q, k) == 0
+
+
+def test_dropout_draws_in_training_only() -> None:
+    attention = registry["scaled_dot_product_attention"]
+    assert registry["dropout"].random
+    assert not registry["dropout"].pure
+    assert attention(dropout_p=0.1).random
+    assert attention().pure
+    assert not attention(dropout_p=0.1).pure
+
+
+def test_sizes_of_a_pattern_are_arguments_of_any_name() -> None:
+    op = registry["rearrange"](pattern="n (h d) -> n h d", h=8)
+    assert op.arguments() == {"pattern": "n (h d) -> n h d", "h": 8}
+    assert str(op) == 'rearrange(pattern = "n (h d) -> n h d", h = 8)'
+    assert op != registry["rearrange"](pattern="n (h d) -> n h d", h=4)
+
+
+# ------------------------------------------------------------------------------------------------ the laws can fail
+
+
+def always(result: Any) -> Callable[..., Any]:
+    """A method that looks at nothing."""
+
+    def method(*_: Any) -> Any:
+        return result
+
+    return method
+
+
+PLANTED: list[tuple[str, str, Any]] = [
+    ("remainder", "compute", lambda _self, g, left, right, _dtype: g.op("Mod", left, right, fmod=1)),
+    ("softmax", "infer", lambda _, input: input.with_dtype("float64")),
+    ("transpose", "order", lambda _, input: list(range(input.rank))),
+    ("concat", "infer", lambda _, *tensors: tensors[0]),
+    ("roll", "torch", always(Arg(0))),
+    ("var", "variance", lambda self, g, value, x, _: self.reduce(g, "ReduceMean", value, x)),
+    ("rearrange", "torch", always(Arg(0))),
+    ("cumsum", "result_dtype", lambda _, input: input.dtype),
+    ("where", "infer", lambda _, condition, input, other: condition.with_dtype(promote(input, other))),
+    ("arange", "infer", always(Tensor((3,), "int64"))),
+]
+
+
+@pytest.mark.parametrize(("kind", "method", "fault"), PLANTED)
+def test_a_planted_fault_is_caught(
+    kind: str, method: str, fault: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry[kind], method, fault)
+    with pytest.raises((AssertionError, RuntimeError, TypeError, ValueError)):
+        obeys(kind, 25, 0)
+
+
+def test_random_uses_are_the_same_every_time() -> None:
+    for kind in ("index", "pad", "rearrange"):
+        assert registry[kind].sample(Random(3)) == registry[kind].sample(Random(3))
+        assert isinstance(registry[kind].sample(Random(3)), Case)

@@ -77,9 +77,9 @@ def _explained() -> Iterator[None]:
 
 
 def _sizes_of_one() -> AbstractContextManager[Any]:
-    """Let a program hold for sizes of 1 too: torch would otherwise guard that no size, of any tensor on the way, is 1."""
+    """Let a program hold for sizes of 1 too: torch would guard against them, in any tensor on the way."""
     if hasattr(tracing, "backed_size_oblivious"):
-        return tracing.patch(backed_size_oblivious=True)
+        return getattr(tracing, "patch")(backed_size_oblivious=True)  # noqa: B009  (made at run time)
     return nullcontext()
 
 
@@ -120,7 +120,8 @@ def _made_constant(graph: Graph, found: ExportedProgram) -> list[str]:
     places = {node.name: node.meta["val"].shape for node in found.graph.nodes if node.op == "placeholder"}
     names: list[str] = []
     for entry, name in zip(graph.inputs, found.graph_signature.user_inputs, strict=True):
-        assert isinstance(entry.type, TensorType) and isinstance(name, str)
+        assert isinstance(entry.type, TensorType)
+        assert isinstance(name, str)
         for dim, size in zip(entry.type.shape, places[name], strict=True):
             constant = isinstance(size, int) or size.node.maybe_as_int() is not None
             if symbols(dim) and constant and str(dim) not in names:

@@ -38,7 +38,7 @@ def load_class(graph: Graph) -> type[nn.Module]:
 
 @lru_cache(maxsize=256)
 def load_source(text: str) -> ModuleType:
-    """Execute a generated file as a module of its own. It stays in `sys.modules`, where pickle looks for its classes."""
+    """Execute a generated file as a module of its own, which stays in `sys.modules`: pickle looks for it there."""
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     name, file = f"netdsl_generated_{digest}", f"<netdsl {digest}>"
     module = ModuleType(name)

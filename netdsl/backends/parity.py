@@ -1,4 +1,4 @@
-"""Does an export compute what the model computes? Both run on the same inputs, at several sizes of the free dimensions."""
+"""Does an export compute what the model computes? Both run on the same inputs, at several sizes."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def parity_of(
     graph: Graph, module: nn.Module, run: Callable[..., Any]
 ) -> tuple[float, tuple[dict[str, int], ...]]:
     """`check_parity` at batches 1 and 7, and at two sizes of the other free dimensions where that is possible."""
-    sizes = {batch: choice for batch, choice in zip(BATCHES, example_sizes(graph, BATCHES), strict=True)}
+    sizes: dict[int, dict[str, int]] = dict(zip(BATCHES, example_sizes(graph, BATCHES), strict=True))
     difference = check_parity(module, run, lambda batch: example_inputs(graph, sizes[batch], batch))
     return difference, tuple(sizes.values())
 

@@ -1,4 +1,4 @@
-"""The classes of the generated file: graphs that differ in numbers only share one, with constructor arguments for those."""
+"""The classes of the generated file. Graphs that differ in numbers only share one: these are its arguments."""
 
 from __future__ import annotations
 
@@ -6,7 +6,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from netdsl.backends.torch_expressions import ATOM, POWER, PRODUCT, SUM, Code, Make, Slot, slots_in
+from netdsl.backends.torch_expressions import (
+    ATOM,
+    POWER,
+    PRODUCT,
+    SUM,
+    Code,
+    Make,
+    Slot,
+    imports_in,
+    slots_in,
+)
 from netdsl.backends.torch_merge import Fill, Walk
 from netdsl.backends.torch_names import identifier
 from netdsl.backends.torch_sketch import Block, Sketch, as_chain, sketch
@@ -83,6 +93,7 @@ class Classes:
         self.labels: dict[int, str] = {}
         self.depths: dict[int, int] = {}  # how deep sequences are nested in a sequence
         self.of: dict[int, ModuleClass] = {}
+        self.imports: dict[str, None] = {}  # dotted names of what is not torch's
         roots = {id(model) for model in models}
         for level in _by_height(models):
             self._name_lists(level)
@@ -99,6 +110,8 @@ class Classes:
         groups: dict[Any, list[tuple[Graph, Sketch, Walk]]] = {}
         for graph in graphs:
             drawn = sketch(graph, lambda block: self.blocks[id(block)])
+            trees = [(entry.make, entry.use) for entry in drawn.nodes]
+            self.imports.update(dict.fromkeys(name for tree in trees for name in imports_in(tree)))
             chain = None if id(graph) in roots else as_chain(graph, drawn.nodes)
             if chain is not None:
                 depth = 1 + max((self.depths.get(id(node.op), 0) for node in graph.nodes), default=0)
@@ -143,14 +156,12 @@ def _merged(graphs: list[Graph], drawn: Sketch, walks: list[Walk]) -> ModuleClas
     parameters = {
         name: tuple(dict(graph.arguments).get(name) for graph in graphs) for name, _ in graphs[0].arguments
     }
-    for key, slots in columns.items():
-        name = next((n for n, values in parameters.items() if column(values) == key), None)
-        if name is None:
-            continue
-        argument = Argument(identifier(name, {a.name for a in made.arguments}), slots[0].values)
-        made.arguments.append(argument)
-        made.codes[key] = Code(argument.name)
-    made.arguments.sort(key=lambda argument: [identifier(n) for n in parameters].index(argument.name))
+    for name, values in parameters.items():
+        key = column(values)
+        if key in columns and key not in made.codes:
+            argument = Argument(identifier(name, {a.name for a in made.arguments}), values)
+            made.arguments.append(argument)
+            made.codes[key] = Code(argument.name)
     _name_others(made, columns)
     return made
 

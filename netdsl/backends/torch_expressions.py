@@ -1,4 +1,4 @@
-"""Expressions of the generated Python: the trees of `ops.target` with names in the place of operands, and their text."""
+"""Expressions of the generated Python: the trees of `ops.target` over values, and their text."""
 
 from __future__ import annotations
 
@@ -25,12 +25,8 @@ _LEVELS: Final = {
     **dict.fromkeys(("*", "/", "//", "%", "@"), PRODUCT),
     "**": POWER,
 }
-TORCH_ROOTS: Final = (
-    "torch",
-    "nn",
-    "F",
-    "self",
-)  # written in full; anything else is imported by its last name
+# Names that begin so are written in full; anything else is imported by its last name.
+TORCH_ROOTS: Final = ("torch", "nn", "F", "self")
 _SIMPLE: Final = re.compile(r"-?[\w.]+", re.ASCII)
 
 
@@ -186,6 +182,15 @@ def slots_in(tree: Any) -> Iterator[Slot]:
         yield from slots_in(part)
 
 
+def imports_in(tree: Any) -> Iterator[str]:
+    """The dotted names of the functions and classes in `tree` that are not torch's."""
+    function = tree.function if isinstance(tree, Call | Make) else ""
+    if isinstance(function, str) and "." in function and function.split(".")[0] not in TORCH_ROOTS:
+        yield function
+    for part in parts(tree):
+        yield from imports_in(part)
+
+
 def weight(tree: Any) -> int:
     """How much there is to read in `tree`."""
     return 1 + sum(map(weight, parts(tree)))
@@ -195,12 +200,14 @@ def weight(tree: Any) -> int:
 class Writer:
     """Trees to text. `sizes` names the variable of each free dimension, `slots` says what stands for a slot.
 
-    `used` collects the dotted names of what was written, for the imports, and `classes` the classes of this file.
+    `imported` names what is not torch's. `used` collects the dotted names of what was written, and `classes` the
+    classes of this file.
     """
 
     sizes: Mapping[str, str] = field(default_factory=dict)
     slots: Callable[[Slot], Code] | None = None
     values: Callable[[int], str] | None = None
+    imported: Mapping[str, str] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     classes: set[Any] = field(default_factory=set)
 
@@ -221,7 +228,7 @@ class Writer:
         """The text of what is called: a class of this file, an access that this backend wrote, or torch's name."""
         if isinstance(function, str):
             self.used.add(dotted(function))
-            return function if function.split(".")[0] in TORCH_ROOTS else function.rpartition(".")[2]
+            return self.imported.get(function, function)
         self.classes.add(function)
         return function.name
 

@@ -18,9 +18,15 @@ from netdsl.ir.graph import Graph
 from netdsl.ops.target import Index
 
 INDENT: Final = " " * 8
-_WORDS: Final = dict(
-    n="batch", c="channels", d="depth", h="height", w="width", t="time", l="length", s="steps"
-)
+_WORDS: Final = {
+    "n": "batch",
+    "c": "channels",
+    "d": "depth",
+    "h": "height",
+    "w": "width",
+    "t": "time",
+    "l": "length",
+}
 
 
 class Access(NamedTuple):

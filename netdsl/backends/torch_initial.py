@@ -1,4 +1,4 @@
-"""`init` rules in the generated Python: the method `init_weights` of a class that has some. Inner rules win, and later ones."""
+"""`init` rules as the method `init_weights` of a class that has some. Inner rules win, and later ones."""
 
 from __future__ import annotations
 

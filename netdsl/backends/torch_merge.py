@@ -24,6 +24,7 @@ from netdsl.ir.graph import Graph
 from netdsl.ops.target import Call, Index, Infix, Method, Prefix, Stride, Symbol
 
 Place: TypeAlias = tuple[int, str]
+Arguments: TypeAlias = tuple[tuple[str, Any], ...]
 
 
 class Walk:
@@ -88,9 +89,9 @@ class Walk:
         self.makes[ordinal] = tree
         arguments = [
             (name, self.named((ordinal, name), value) if name else self.tree(value))
-            for name, value in self.completed(ordinal, tree)
+            for name, value in self.completed(ordinal, tree.arguments)
         ]
-        return replace(tree, arguments=tuple(arguments), positional=self.positional(ordinal, tree))
+        return replace(tree, arguments=tuple(arguments), positional=self.positional(ordinal))
 
     def named(self, place: Place, value: Any) -> Any:
         """An argument with a name: a literal of any kind, or a tree."""
@@ -105,11 +106,11 @@ class Walk:
         self.literals[place] = value
         return value
 
-    def completed(self, ordinal: int, tree: Make) -> tuple[tuple[str, Any], ...]:
-        return tree.arguments
+    def completed(self, _ordinal: int, given: Arguments) -> Arguments:
+        return given
 
-    def positional(self, ordinal: int, tree: Make) -> int:
-        return tree.positional
+    def positional(self, ordinal: int) -> int:
+        return self.makes[ordinal].positional
 
 
 class Fill(Walk):
@@ -119,7 +120,7 @@ class Fill(Walk):
         super().__init__()
         self.walks = walks
 
-    def literal(self, place: Place, value: Any) -> Any:
+    def literal(self, place: Place, _value: Any) -> Any:
         values = tuple(self._at(walk, place) for walk in self.walks)
         if all(same(value, values[0]) for value in values):
             return values[0]
@@ -130,19 +131,19 @@ class Fill(Walk):
             return walk.literals[place]
         return dict(walk.makes[place[0]].defaults)[place[1]]
 
-    def completed(self, ordinal: int, tree: Make) -> tuple[tuple[str, Any], ...]:
-        """The arguments that any of the graphs gives."""
-        count = self.positional(ordinal, tree)
-        longest = max((walk.makes[ordinal] for walk in self.walks), key=lambda make: make.positional)
-        names = dict.fromkeys(name for name, _ in longest.arguments[:count])
-        for walk in self.walks:
-            names.update(dict.fromkeys(name for name, _ in walk.makes[ordinal].arguments))
-        given = dict(tree.arguments)
-        if "" in given:
-            return tree.arguments
-        return tuple((name, given.get(name)) for name in names)
+    def completed(self, ordinal: int, given: Arguments) -> Arguments:
+        """The arguments that any of the graphs gives, those without their names first."""
+        makes = [walk.makes[ordinal] for walk in self.walks]
+        known = dict(given)
+        if "" in known:
+            return given
+        longest = max(makes, key=lambda make: make.positional)
+        names = dict.fromkeys(name for name, _ in longest.arguments[: longest.positional])
+        for make in makes:
+            names.update(dict.fromkeys(name for name, _ in make.arguments))
+        return tuple((name, known.get(name)) for name in names)
 
-    def positional(self, ordinal: int, tree: Make) -> int:
+    def positional(self, ordinal: int) -> int:
         return max(walk.makes[ordinal].positional for walk in self.walks)
 
 

@@ -1,4 +1,4 @@
-"""What a class holds, and how it is reached: its layers under their labels, params, buffers, and numbers `forward` needs."""
+"""What a class holds, and how it is reached: layers under their labels, params, buffers, and numbers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Branch:
     made: Any = None
     node: Applied | None = None  # the use that says how it is made
     parts: dict[str, Branch] = field(default_factory=dict)
-    access: Access = Access("")
+    access: Access = field(default_factory=lambda: Access(""))
 
     @property
     def is_list(self) -> bool:

@@ -9,37 +9,46 @@ import unicodedata
 from collections.abc import Container, Iterable
 from typing import Any, Final
 
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # What the generated file imports or calls: nothing of the user's may take these names.
-RESERVED: Final = frozenset(
-    "self torch nn F Tensor Optional NamedTuple OrderedDict super range float int bool str tuple list dict getattr setattr "
-    "isinstance module _".split()
+RESERVED: Final = _names(
+    "self torch nn F Tensor Optional NamedTuple OrderedDict super range float int bool str tuple list "
+    "dict getattr setattr isinstance module _"
 )
 
-# Attributes of every `nn.Module` (torch 2.6 to 2.15): a layer of such a name is kept, but cannot be reached as `self.name`.
-MODULE_ATTRIBUTES: Final = frozenset(
-    "T_destination __annotations__ __call__ __class__ __delattr__ __dict__ __dir__ __doc__ __eq__ __format__ __ge__ "
-    "__getattr__ __getattribute__ __getstate__ __gt__ __hash__ __init__ __init_subclass__ __le__ __lt__ __module__ __ne__ "
-    "__new__ __reduce__ __reduce_ex__ __repr__ __setattr__ __setstate__ __sizeof__ __static_attributes__ __str__ "
-    "__firstlineno__ __subclasshook__ __weakref__ _apply _backward_hooks _backward_pre_hooks _buffers _call_impl "
-    "_compiled_call_impl _forward_hooks _forward_hooks_always_called _forward_hooks_with_kwargs _forward_pre_hooks "
-    "_forward_pre_hooks_with_kwargs _get_backward_hooks _get_backward_pre_hooks _get_name _is_full_backward_hook "
-    "_is_hf_initialized _load_from_state_dict _load_state_dict_post_hooks _load_state_dict_pre_hooks "
-    "_maybe_warn_non_full_backward_hook _modules _named_members _non_persistent_buffers_set _parameters "
-    "_register_load_state_dict_pre_hook _register_state_dict_hook _replicate_for_data_parallel _save_to_state_dict "
-    "_slow_forward _state_dict_hooks _state_dict_pre_hooks _version _wrapped_call_impl add_module apply bfloat16 buffers "
-    "call_super_init children compile cpu cuda double dump_patches eval extra_repr float forward get_buffer "
-    "get_extra_state get_parameter get_submodule half init_weights ipu load_state_dict modules mtia named_buffers "
-    "named_children named_modules named_parameters parameters register_backward_hook register_buffer "
-    "register_forward_hook register_forward_pre_hook register_full_backward_hook register_full_backward_pre_hook "
-    "register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module register_parameter "
-    "register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ set_extra_state set_submodule share_memory "
-    "state_dict to to_empty train training type xpu zero_grad".split()
+# Attributes of every `nn.Module` (torch 2.6 to 2.15). A layer may have such a name, but is not reached as `self.name`.
+MODULE_ATTRIBUTES: Final = _names(
+    "T_destination __annotations__ __call__ __class__ __delattr__ __dict__ __dir__ __doc__ __eq__ "
+    "__format__ __ge__ __getattr__ __getattribute__ __getstate__ __gt__ __hash__ __init__ "
+    "__init_subclass__ __le__ __lt__ __module__ __ne__ __new__ __reduce__ __reduce_ex__ __repr__ "
+    "__setattr__ __setstate__ __sizeof__ __static_attributes__ __str__ __firstlineno__ __subclasshook__ "
+    "__weakref__ _apply _backward_hooks _backward_pre_hooks _buffers _call_impl _compiled_call_impl "
+    "_forward_hooks _forward_hooks_always_called _forward_hooks_with_kwargs _forward_pre_hooks "
+    "_forward_pre_hooks_with_kwargs _get_backward_hooks _get_backward_pre_hooks _get_name "
+    "_is_full_backward_hook _is_hf_initialized _load_from_state_dict _load_state_dict_post_hooks "
+    "_load_state_dict_pre_hooks _maybe_warn_non_full_backward_hook _modules _named_members "
+    "_non_persistent_buffers_set _parameters _register_load_state_dict_pre_hook _register_state_dict_hook "
+    "_replicate_for_data_parallel _save_to_state_dict _slow_forward _state_dict_hooks "
+    "_state_dict_pre_hooks _version _wrapped_call_impl add_module apply bfloat16 buffers call_super_init "
+    "children compile cpu cuda double dump_patches eval extra_repr float forward get_buffer "
+    "get_extra_state get_parameter get_submodule half init_weights ipu load_state_dict modules mtia "
+    "named_buffers named_children named_modules named_parameters parameters register_backward_hook "
+    "register_buffer register_forward_hook register_forward_pre_hook register_full_backward_hook "
+    "register_full_backward_pre_hook register_load_state_dict_post_hook register_load_state_dict_pre_hook "
+    "register_module register_parameter register_state_dict_post_hook register_state_dict_pre_hook "
+    "requires_grad_ set_extra_state set_submodule share_memory state_dict to to_empty train training type "
+    "xpu zero_grad"
 )
 
 # What the containers have besides.
-CONTAINER_ATTRIBUTES: Final = frozenset(
-    "__add__ __contains__ __delitem__ __getitem__ __iadd__ __imul__ __iter__ __len__ __mul__ __rmul__ __setitem__ "
-    "_get_abs_string_index _get_item_by_idx append clear extend insert items keys pop update values".split()
+CONTAINER_ATTRIBUTES: Final = _names(
+    "__add__ __contains__ __delitem__ __getitem__ __iadd__ __imul__ __iter__ __len__ __mul__ __rmul__ "
+    "__setitem__ _get_abs_string_index _get_item_by_idx append clear extend insert items keys pop update "
+    "values"
 )
 
 DOC_WIDTH: Final = 94  # of a line of a docstring, which stands between quotes

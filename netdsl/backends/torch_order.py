@@ -17,7 +17,7 @@ _OPERAND: Final = 7  # and in an operand of a layer
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A line of `forward`: the node whose results it names, and its expression. `training` numbers the `if self.training`."""
+    """A line of `forward`: a node and its expression. `training` counts the `if self.training` it stands in."""
 
     applied: Applied
     tree: Any

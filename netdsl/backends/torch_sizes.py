@@ -1,4 +1,4 @@
-"""Free dimensions in the generated Python: where a size is read from at run time, and how shapes are written in comments."""
+"""Sizes in the generated Python: where a free one is read from at run time, and shapes as comments."""
 
 from __future__ import annotations
 

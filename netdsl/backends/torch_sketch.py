@@ -1,4 +1,4 @@
-"""What each node of a graph becomes in torch, before names are chosen: a constructor call and an expression over values."""
+"""What each node of a graph becomes in torch, before names are chosen: a constructor call and an expression."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """A `param`: the call that makes its tensor, and the one that fills it (`nn.init.…`, without the tensor), if any."""
+    """A `param`: the call that makes its tensor, and the one of `nn.init` that fills it, where there is one."""
 
     parameter: Parameter
     make: Call
@@ -91,9 +91,7 @@ def as_chain(graph: Graph, applied: tuple[Applied, ...]) -> Chain | None:
         label = one.node.label
         if label is None or label in labels or not _can_name_item(label) or len(one.node.results) != 1:
             return None
-        if one.use != Use((Value(value),), ()) or (
-            isinstance(one.node.op, Graph) and len(one.node.op.outputs) > 1
-        ):
+        if one.use != Use((Value(value),), ()) or one.gives is not None:
             return None
         labels.append(label)
         value = one.node.results[0]
@@ -143,7 +141,9 @@ def _constructor(op: Any, made: Call) -> Make:
     known = names if len(made.args) <= len(names) and _starts_with_inferred(op, made) else ()
     args = tuple((known[i] if known else "", value) for i, value in enumerate(made.args))
     defaults = tuple(
-        (name, entry.default) for name, entry in type(op).model_fields.items() if not entry.is_required()
+        (name, entry.get_default(call_default_factory=True))
+        for name, entry in type(op).model_fields.items()
+        if not entry.is_required()
     )
     return Make(made.function, args + made.kwargs, len(made.args), defaults)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from netdsl.backends.torch_classes import Classes, ModuleClass
-from netdsl.backends.torch_expressions import TORCH_ROOTS, WIDTH, Code, Slot, Writer
+from netdsl.backends.torch_expressions import WIDTH, Code, Slot, Writer
 from netdsl.backends.torch_forward import INDENT, Forward
 from netdsl.backends.torch_initial import Rules
 from netdsl.backends.torch_modules import Attributes
@@ -39,25 +39,26 @@ def write(graphs: Sequence[Graph]) -> Written:
     """The Python file of some models, and the names of their classes."""
     classes = Classes(graphs)
     name_classes(classes, graphs)
-    taken = {made.name for made in classes.classes}
+    imported = imported_names(classes)
+    taken = {*(made.name for made in classes.classes), *imported.values()}
     needed: set[ModuleClass] = {classes.of[id(graph)] for graph in graphs}
     used: set[str] = set()
     sections: list[str] = []
     for made in reversed(classes.classes):  # callers first: a class that none of them makes is not written
         if made in needed:
-            written = Class(made, classes, taken)
+            written = Class(made, classes, taken, imported)
             sections = written.sections() + sections
             needed |= written.writer.classes
             used |= {*written.writer.used, *(["NamedTuple"] if written.outputs else [])}
     models = tuple(classes.of[id(graph)].name for graph in graphs)
     head = docstring([f"{_listed(models)} in PyTorch, compiled by netdsl."], "")
-    text = "\n\n\n".join(["\n".join([*head, "", *imports(used)]), *sections]) + "\n"
+    text = "\n\n\n".join(["\n".join([*head, "", *imports(used, imported)]), *sections]) + "\n"
     return Written(text, models)
 
 
 def name_classes(classes: Classes, models: Sequence[Graph]) -> None:
     """Names for all classes: models first, then blocks; variants of a block by the layers they have more."""
-    taken: set[str] = set()
+    taken = set(imported_names(classes).values())
     roots = [classes.of[id(model)] for model in models]
     by_name: dict[str, list[ModuleClass]] = {}
     for made in (*dict.fromkeys(roots), *(c for c in classes.classes if c not in roots)):
@@ -96,22 +97,30 @@ def _kinds(made: ModuleClass) -> list[str]:
     return list(dict.fromkeys(n.op.name if isinstance(n.op, Graph) else n.op.kind for n in nodes))
 
 
-def imports(used: Iterable[str]) -> list[str]:
+def imported_names(classes: Classes) -> dict[str, str]:
+    """What the functions and classes that are not torch's are called in the file: their last names, each once."""
+    found: dict[str, str] = {}
+    for full in sorted(classes.imports):
+        found[full] = identifier(full.rpartition(".")[2], found.values(), "Imported")
+    return found
+
+
+def imports(used: Iterable[str], imported: Mapping[str, str]) -> list[str]:
     """The import lines for the dotted names that the file uses."""
     roots = {name.split(".")[0] for name in used}
-    modules: dict[str, set[str]] = {"torch": {"Tensor", "nn"}}
-    standard = []
+    modules: dict[str, list[str]] = {"torch": ["Tensor", "nn"]}
+    for full in sorted(imported.keys() & set(used)):
+        module, _, last = full.rpartition(".")
+        own = imported[full]
+        modules.setdefault(module, []).append(last if own == last else f"{last} as {own}")
+    standard: list[str] = []
     if "OrderedDict" in roots:
         standard.append("from collections import OrderedDict")
     if "NamedTuple" in roots:
         standard.append("from typing import NamedTuple")
-    for name in used:
-        module, _, last = name.rpartition(".")
-        if module and name.split(".")[0] not in TORCH_ROOTS:
-            modules.setdefault(module, set()).add(last)
     plain = ["import torch"] if "torch" in roots else []
     plain += ["import torch.nn.functional as F"] if "F" in roots else []
-    plain += [f"from {module} import {', '.join(sorted(modules[module]))}" for module in sorted(modules)]
+    plain += [f"from {module} import {', '.join(modules[module])}" for module in sorted(modules)]
     return [*standard, "", *plain] if standard else plain
 
 
@@ -122,11 +131,12 @@ class Class:
     made: ModuleClass
     classes: Classes
     taken: set[str]
+    imported: Mapping[str, str]
 
     def __post_init__(self) -> None:
         self.graph = self.made.graphs[0]
         self.attributes = Attributes(self.made.sketch)
-        self.writer = Writer()
+        self.writer = Writer(imported=self.imported)
         known = self.made.shape_names()
         self.shapes = ShapeText(self.made.graphs, known)
         self.outputs = self._name_outputs()

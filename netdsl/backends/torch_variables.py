@@ -1,4 +1,4 @@
-"""What the values of a graph are called in `forward`: as in the source, or as a chain of layers that work on one variable."""
+"""What values are called in `forward`: as in the source, and one variable for a chain of layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TorchScript: `torch.jit.script` of the generated source. torch calls it deprecated; it is a target as long as torch has it."""
+"""TorchScript: `torch.jit.script` of the generated source, for as long as torch, which deprecates it, has it."""
 
 from __future__ import annotations
 

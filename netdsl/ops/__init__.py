@@ -6,6 +6,7 @@ from netdsl.ops import adaptive as adaptive
 from netdsl.ops import arithmetic as arithmetic
 from netdsl.ops import attention as attention
 from netdsl.ops import batchnorm as batchnorm
+from netdsl.ops import cells as cells
 from netdsl.ops import comparison as comparison
 from netdsl.ops import conv as conv
 from netdsl.ops import create as create
@@ -35,6 +36,7 @@ from netdsl.ops import reshape as reshape
 from netdsl.ops import scaled_attention as scaled_attention
 from netdsl.ops import select as select
 from netdsl.ops import softmax as softmax
+from netdsl.ops import transformer as transformer
 from netdsl.ops import triangle as triangle
 from netdsl.ops import unpool as unpool
 from netdsl.ops import upsample as upsample

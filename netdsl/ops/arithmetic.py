@@ -1,4 +1,4 @@
-"""Arithmetic of two operands, `x + y`, and its kin: broadcasting, dtype promotion and numbers as operands, as torch has them."""
+"""Arithmetic of two operands, `x + y`, and its kin: broadcasting, promotion of dtypes, and numbers as operands."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ class Binary(Function):
         return promote(input, other)
 
     def torch(self, input: Operand, other: Operand) -> Any:
-        return Infix(self.symbol, Arg(0), Arg(1)) if self.symbol else call(f"torch.{self.kind}", Arg(0), Arg(1))
+        return (
+            Infix(self.symbol, Arg(0), Arg(1)) if self.symbol else call(f"torch.{self.kind}", Arg(0), Arg(1))
+        )
 
     def onnx(self, g: OnnxTarget, input: Value, other: Value) -> OnnxValue:
         types = type_of(input), type_of(other)
@@ -347,7 +349,10 @@ class Matmul(Function):
         for number, x in enumerate((input, other)):
             if not x.rank:
                 raise ShapeProblem(
-                    "E0401", "`@` multiplies matrices, but one operand has no axes", operand=number, label=f"this is {x}"
+                    "E0401",
+                    "`@` multiplies matrices, but one operand has no axes",
+                    operand=number,
+                    label=f"this is {x}",
                 )
         dtype = self._dtype(input, other)
         rows, columns = other.shape[-2 if other.rank > 1 else -1], other.shape[-1:]
@@ -377,7 +382,11 @@ class Matmul(Function):
             )
         if input.dtype == "bool":
             raise ShapeProblem(
-                "E0405", "`@` does not multiply bools", operand=0, label=f"this is {input}", help="convert: `to(float32)`"
+                "E0405",
+                "`@` does not multiply bools",
+                operand=0,
+                label=f"this is {input}",
+                help="convert: `to(float32)`",
             )
         return input.dtype
 
@@ -454,7 +463,9 @@ def floor_divide(g: OnnxTarget, left: OnnxValue, right: OnnxValue, dtype: str) -
     quotient = g.op("Div", whole, right)
     if category(dtype) == 1:
         return quotient
-    by_zero = g.op("Equal", right, g.constant(0, dtype))  # the remainder is not a number there, the quotient is infinite
+    by_zero = g.op(
+        "Equal", right, g.constant(0, dtype)
+    )  # the remainder is not a number there, the quotient is infinite
     return g.op("Where", by_zero, g.op("Div", left, right), g.op("Round", quotient))
 
 

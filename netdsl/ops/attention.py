@@ -1,17 +1,18 @@
-"""Attention of several heads, and the encoder layer of the transformer that is built on it."""
+"""Attention of several heads."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from random import Random
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import model_validator
 
 from netdsl.ir.decide import DimMismatch, join
 from netdsl.ir.dims import Dim
 from netdsl.ir.types import State, Tensor
-from netdsl.ops.attention_parts import Heads, Masks, projected
+from netdsl.ops.agreement import agrees
+from netdsl.ops.attention_parts import Heads, Masks
 from netdsl.ops.base import (
     Case,
     Layer,
@@ -24,20 +25,18 @@ from netdsl.ops.base import (
     op,
 )
 from netdsl.ops.cases import pick
-from netdsl.ops.norm import Epsilon
 from netdsl.ops.onnx_parts import tensor_of, transposed
 from netdsl.ops.promotion import mismatch_note
 from netdsl.ops.target import Arg, Call, OnnxTarget, OnnxValue, call
 
 
-class _Attention(Layer):
+class Attention(Layer):
     """What attention and the layers around it share: sequences, heads and masks."""
 
     pure: ClassVar[bool] = False  # dropout
     random: ClassVar[bool] = True
 
     batch_first: bool = False
-    is_causal: bool = False
 
     @property
     @abstractmethod
@@ -79,29 +78,31 @@ class _Attention(Layer):
         self,
         query: Tensor,
         key: Tensor,
-        attention: Tensor | None,
-        padding: Tensor | None,
-        places: tuple[int, int],
+        attention: tuple[int, Tensor | None],
+        padding: tuple[int, Tensor | None],
+        causal: str,
     ) -> None:
-        """`places` are the numbers of the two masks among the operands."""
+        """Each mask comes with its number among the operands; `causal` is the flag that says that it is causal."""
         batch, length, source = self.batch(query), self.length(query), self.length(key)
-        self.check_mask(padding, (batch, source), "key padding mask", places[1])
-        wide = attention is not None and attention.rank == 3
-        shape = (batch * self.heads, length, source) if wide else (length, source)
-        self.check_mask(attention, shape, "mask", places[0])
-        if attention is not None and padding is not None and attention.dtype != padding.dtype:
+        (place, mask), (padding_place, padding_mask) = attention, padding
+        self.check_mask(padding_mask, (batch, source), "key padding mask", padding_place)
+        wide = mask is not None and mask.rank == 3
+        self.check_mask(
+            mask, (batch * self.heads, length, source) if wide else (length, source), "mask", place
+        )
+        if mask is not None and padding_mask is not None and mask.dtype != padding_mask.dtype:
             raise ShapeProblem(
                 "E0405",
-                f"the masks of `{self.kind}` are {attention.dtype} and {padding.dtype}, not both of one kind",
-                operand=places[1],
-                label=f"this is {padding}",
+                f"the masks of `{self.kind}` are {mask.dtype} and {padding_mask.dtype}, not both of one kind",
+                operand=padding_place,
+                label=f"this is {padding_mask}",
             )
-        if self.is_causal and attention is None:
+        if getattr(self, causal) and mask is None:
             raise ShapeProblem(
                 "E0412",
-                f"`is_causal = True` says that the mask of `{self.kind}` is causal, but there is none",
-                argument="is_causal",
-                help="pass the mask too; `is_causal` only lets torch choose a faster kernel for it",
+                f"`{causal} = True` says that a mask of `{self.kind}` is causal, but there is none",
+                argument=causal,
+                help=f"pass the mask too; `{causal}` only lets torch choose a faster kernel for it",
             )
 
     def check_mask(self, mask: Tensor | None, shape: tuple[Dim, ...], name: str, operand: int) -> None:
@@ -114,17 +115,11 @@ class _Attention(Layer):
                 operand=operand,
                 label=f"this is {mask}",
             )
-        expected, note = Tensor(shape, mask.dtype), None
-        fits = mask.rank == len(shape)
-        for place, (found, wanted) in enumerate(zip(mask.shape, shape, strict=False)):
-            try:
-                join(found, wanted)
-            except DimMismatch as mismatch:
-                fits, note = False, mismatch_note(place, found, wanted, mismatch)
+        fits, note = agrees(mask.shape, shape)
         if not fits:
             raise ShapeProblem(
                 "E0402",
-                f"the {name} of `{self.kind}` does not fit: it is {expected}",
+                f"the {name} of `{self.kind}` does not fit: it is {Tensor(shape, mask.dtype)}",
                 operand=operand,
                 label=f"this is {mask}",
                 note=note,
@@ -145,7 +140,7 @@ class _Attention(Layer):
 
 
 @op
-class MultiheadAttention(_Attention):
+class MultiheadAttention(Attention):
     """Let each element of a sequence look at all others, through `num_heads` learned projections.
 
     MultiheadAttention(8, batch_first = True) : [N, T, 64] -> [N, T, 64], [N, T, T]
@@ -215,7 +210,7 @@ class MultiheadAttention(_Attention):
         self.widths(query, key, value)
         key = query if key is None else key
         self.check_sequences(query, key, key if value is None else value)
-        self.check_masks(query, key, attn_mask, key_padding_mask, (4, 3))
+        self.check_masks(query, key, (4, attn_mask), (3, key_padding_mask), "is_causal")
         if not self.need_weights:
             return query
         source = self.length(key) + self.add_bias_kv + self.add_zero_attn
@@ -328,127 +323,6 @@ class MultiheadAttention(_Attention):
         attention, padding = cls.sample_masks(random, batch, length, source, heads)
         arguments["is_causal"] = random.random() < (0.3 if attention and attention.rank == 2 else 0.02)
         return Case(arguments, without_end((*operands, padding, attention)))
-
-
-@op
-class TransformerEncoderLayer(_Attention):
-    """Self-attention and a layer of `dim_feedforward`, each with a shortcut around it and a `LayerNorm`.
-
-    TransformerEncoderLayer(8, batch_first = True) : [N, T, 64] -> [N, T, 64]
-    TransformerEncoderLayer(8, dim_feedforward = 256, norm_first = True) : [T, N, 64] -> [T, N, 64]
-
-    The masks `src_mask` and `src_key_padding_mask` follow, or are given by name.
-    """
-
-    positional: ClassVar[tuple[str, ...]] = ("nhead", "dim_feedforward")
-    inferred: ClassVar[tuple[str, ...]] = ("d_model",)
-
-    nhead: Size
-    dim_feedforward: Size = 2048
-    dropout: Probability = 0.1
-    activation: Literal["relu", "gelu"] = "relu"
-    layer_norm_eps: Epsilon = 1e-5
-    batch_first: bool = False
-    norm_first: bool = False
-    bias: bool = True
-    is_causal: bool = False
-    d_model: Size | None = None
-
-    @property
-    def heads(self) -> int:
-        return self.nhead
-
-    def model(self, src: Tensor) -> int:
-        found = self.width(src)
-        check_inferred(self.kind, "d_model", self.d_model, found)
-        return found
-
-    def attention(self, src: Tensor) -> Heads:
-        width = self.model(src)
-        return Heads(self.nhead, (width, width, width), self.bias, prefix="self_attn.")
-
-    def inferred_sizes(self, src: Tensor, *_: Any) -> tuple[int, ...]:
-        return (self.model(src),)
-
-    def infer(
-        self, src: Tensor, src_mask: Tensor | None = None, src_key_padding_mask: Tensor | None = None
-    ) -> Tensor:
-        self.model(src)
-        self.check_masks(src, src, src_mask, src_key_padding_mask, (1, 2))
-        return src
-
-    def parameters(self, src: Tensor, *_: Any) -> dict[str, State]:
-        width, inner = self.model(src), self.dim_feedforward
-        found = self.attention(src).parameters()
-        for name, rows, columns in (("linear1", inner, width), ("linear2", width, inner)):
-            found[f"{name}.weight"] = State((rows, columns))
-            found |= {f"{name}.bias": State((rows,))} if self.bias else {}
-        for name in ("norm1", "norm2"):
-            found[f"{name}.weight"] = State((width,))
-            found |= {f"{name}.bias": State((width,))} if self.bias else {}
-        return found
-
-    def module(self, src: Tensor, *_: Any) -> Call:
-        given = {n: v for n, v in self.arguments().items() if n not in ("nhead", "d_model", "is_causal")}
-        return call("nn.TransformerEncoderLayer", self.model(src), self.nhead, **given)
-
-    def forward(self, *operands: Tensor | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        names = ("src", "src_mask", "src_key_padding_mask")
-        kwargs: dict[str, Any] = {
-            names[n]: Arg(n) for n, operand in enumerate(operands) if n and operand is not None
-        }
-        return (Arg(0),), {**kwargs, "is_causal": True} if self.is_causal else kwargs
-
-    def onnx(
-        self,
-        g: OnnxTarget,
-        src: OnnxValue,
-        src_mask: OnnxValue | None = None,
-        src_key_padding_mask: OnnxValue | None = None,
-    ) -> OnnxValue:
-        type = tensor_of(src)
-        heads = self.attention(type)
-        masks = Masks(src_mask, src_key_padding_mask, self.batch(type))
-
-        x = src if self.batch_first else transposed(g, src, [1, 0, 2])
-        if self.norm_first:
-            x = g.op("Add", x, heads.attend(g, self.normalised(g, x, "norm1"), None, None, masks)[0])
-            x = g.op("Add", x, self.feedforward(g, self.normalised(g, x, "norm2")))
-        else:
-            x = self.normalised(g, g.op("Add", x, heads.attend(g, x, None, None, masks)[0]), "norm1")
-            x = self.normalised(g, g.op("Add", x, self.feedforward(g, x)), "norm2")
-        return x if self.batch_first else transposed(g, x, [1, 0, 2])
-
-    def feedforward(self, g: OnnxTarget, x: OnnxValue) -> OnnxValue:
-        inner = projected(g, x, "linear1", self.bias)
-        active = g.op("Relu", inner) if self.activation == "relu" else g.op("Gelu", inner)
-        return projected(g, active, "linear2", self.bias)
-
-    def normalised(self, g: OnnxTarget, x: OnnxValue, name: str) -> OnnxValue:
-        bias = [g.state(f"{name}.bias")] if self.bias else []
-        return g.op(
-            "LayerNormalization", x, g.state(f"{name}.weight"), *bias, axis=-1, epsilon=self.layer_norm_eps
-        )
-
-    def cost(self, src: Tensor, *_: Any) -> Dim:
-        width, length = self.model(src), self.length(src)
-        attention = self.attention(src).cost(length, length)
-        return self.batch(src) * (attention + 2 * length * width * self.dim_feedforward)
-
-    @classmethod
-    def sample(cls, random: Random) -> Case:
-        heads = random.randint(1, 3)
-        width = heads * random.randint(1, 3) + (1 if random.random() < 0.05 else 0)
-        batch, length = random.randint(1, 4), random.randint(1, 4)
-        arguments: dict[str, Any] = {"nhead": heads, "dim_feedforward": random.randint(1, 6)}
-        for name, share in (("bias", 0.7), ("norm_first", 0.5), ("batch_first", 0.5)):
-            arguments[name] = random.random() < share
-        arguments["activation"] = pick(random, ("relu", "gelu"))
-        arguments["layer_norm_eps"] = pick(random, (1e-5, 1e-3))
-        src = Tensor((batch, length, width) if arguments["batch_first"] else (length, batch, width))
-        attention, padding = cls.sample_masks(random, batch, length, length, heads)
-        arguments["is_causal"] = random.random() < (0.3 if attention and attention.rank == 2 else 0.02)
-        return Case(arguments, without_end((src, attention, padding)))
 
 
 def without_end(operands: tuple[Any, ...]) -> tuple[Any, ...]:

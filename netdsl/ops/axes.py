@@ -26,7 +26,9 @@ def axis(kind: str, dim: int, x: Tensor, *, argument: str = "dim", operand: int 
     )
 
 
-def axes(kind: str, dim: int | tuple[int, ...] | None, x: Tensor, *, argument: str = "dim") -> tuple[int, ...]:
+def axes(
+    kind: str, dim: int | tuple[int, ...] | None, x: Tensor, *, argument: str = "dim"
+) -> tuple[int, ...]:
     """Several axes, each once, in the order they were given; None is all of them."""
     if dim is None:
         return tuple(range(x.rank))

@@ -1,4 +1,4 @@
-"""Random shapes and tensors for the samples of the operations: small, so that laws are quick, and often 1, where faults hide."""
+"""Random shapes and tensors for the samples of the operations: small, so that laws are quick."""
 
 from __future__ import annotations
 

@@ -195,19 +195,21 @@ class Arange(Function):
         return (0, self.start) if self.end is None else (self.start or 0, self.end)
 
     def infer(self) -> Tensor:
-        return Tensor((self._length(*self.bounds()),), self.dtype or ("float32" if self.counts_in_floats else "int64"))
+        return Tensor(
+            (self._length(*self.bounds()),), self.dtype or ("float32" if self.counts_in_floats else "int64")
+        )
 
     def _length(self, start: Any, end: Any) -> Dim:
-        if self.counts_in_floats:
-            length: Dim = math.ceil((end - start) / self.step)
-        else:
-            low, high, step = (start, end, self.step) if self.step > 0 else (end, start, -self.step)
-            length = (high - low + int(step) - 1) // int(step)
-            if holds(high, ">=", low) is None:
-                assume(Constraint(high, ">=", low))
+        length = math.ceil((end - start) / self.step) if self.counts_in_floats else self._steps(start, end)
         if holds(length, ">=", 1) is False:
             raise ShapeProblem("E0404", f"`arange` from {start} to {end} in steps of {self.step} is empty")
         return length
+
+    def _steps(self, start: Dim, end: Dim) -> Dim:
+        low, high, step = (start, end, int(self.step)) if self.step > 0 else (end, start, -int(self.step))
+        if holds(high, ">=", low) is None:
+            assume(Constraint(high, ">=", low))
+        return (high - low + step - 1) // step
 
     def torch(self) -> Any:
         start, end = self.bounds()
@@ -215,7 +217,9 @@ class Arange(Function):
         if self.step != 1:
             return call("torch.arange", start, end, self.step, **more)
         starts_at_zero = isinstance(start, int) and start == 0
-        return call("torch.arange", end, **more) if starts_at_zero else call("torch.arange", start, end, **more)
+        return (
+            call("torch.arange", end, **more) if starts_at_zero else call("torch.arange", start, end, **more)
+        )
 
     def onnx(self, g: OnnxTarget) -> OnnxValue:
         result = self.infer()
@@ -238,7 +242,9 @@ class Arange(Function):
             return Case({"end": random.randint(1, 9), "dtype": dtype}, ())
         start, step = pick(random, (0, 2, -1, 0.5)), pick(random, (1, 2, 3, 0.25, -1))
         dtype = "float32" if isinstance(start + step, float) else dtype
-        return Case({"start": start, "end": start + step * random.randint(1, 6), "step": step, "dtype": dtype}, ())
+        return Case(
+            {"start": start, "end": start + step * random.randint(1, 6), "step": step, "dtype": dtype}, ()
+        )
 
 
 @op
@@ -331,25 +337,35 @@ class TensorFunction(Function):
 
 def shape_of(data: Any) -> tuple[int, ...]:
     """The shape of nested lists of numbers. Raises ValueError where they are not one."""
+    if isinstance(data, int | float):
+        return ()
     if not isinstance(data, tuple):
-        if isinstance(data, int | float):
-            return ()
         raise ValueError(f"`data` of `tensor` is made of numbers, found {data!r}")
-    shapes = {shape_of(item) for item in data}
+    items = cast_list(data)
+    shapes = {shape_of(item) for item in items}
     if len(shapes) != 1:
-        raise ValueError("`data` of `tensor` has lists of different lengths" if shapes else "`data` of `tensor` is empty")
-    return (len(data), *shapes.pop())
+        raise ValueError(
+            "`data` of `tensor` has lists of different lengths" if shapes else "`data` of `tensor` is empty"
+        )
+    return (len(items), *shapes.pop())
+
+
+def cast_list(data: Any) -> list[Any]:
+    """What is known to be a list, with a type."""
+    return list(data)
 
 
 def numbers_of(data: Any) -> list[Number]:
-    return [number for item in data for number in numbers_of(item)] if isinstance(data, tuple) else [data]
+    if not isinstance(data, tuple):
+        return [data]
+    return [number for item in cast_list(data) for number in numbers_of(item)]
 
 
 def as_lists(data: Any, kind: type | None = None) -> Any:
     """Nested lists of numbers of one kind: TorchScript does not take `[1, 2.5]`."""
     if kind is None:
         kind = max((type(number) for number in numbers_of(data)), key=(bool, int, float).index)
-    return [as_lists(item, kind) for item in data] if isinstance(data, tuple) else kind(data)
+    return [as_lists(item, kind) for item in cast_list(data)] if isinstance(data, tuple) else kind(data)
 
 
 # ----------------------------------------------------------------------------------------- shaped like another tensor
@@ -373,7 +389,9 @@ class _Like(Function):
 
     @classmethod
     def sample(cls, random: Random) -> Case:
-        return Case({"dtype": pick(random, (None, *CREATED))}, (tensor(random, 0, dtypes=("float32", "int64")),))
+        return Case(
+            {"dtype": pick(random, (None, *CREATED))}, (tensor(random, 0, dtypes=("float32", "int64")),)
+        )
 
 
 @op

@@ -45,7 +45,7 @@ class _Drops(Layer):
 
     @classmethod
     def sample_input(cls, random: Random) -> Tensor:
-        rank = pick(random, (*range(cls.ranks.start, min(cls.ranks.stop, 6)),) * 3 + (2, 3))
+        rank = pick(random, (*range(cls.ranks.start, min(cls.ranks.stop, 6)),) * 6 + (2, 3))
         sizes = tuple(random.randint(1, 4) for _ in range(rank))
         return Tensor(sizes, pick(random, ("float32",) * 8 + ("int64", "float64")))
 

@@ -1,4 +1,4 @@
-"""`rearrange`, `reduce` and `repeat` in the notation of einops, checked, and written as plain torch: unflatten, permute, flatten."""
+"""`rearrange`, `reduce` and `repeat` in the notation of einops, checked, and written as plain torch."""
 
 from __future__ import annotations
 
@@ -164,7 +164,8 @@ class Reduce(_Pattern):
     def operation(self, dims: tuple[int, ...], *, keepdim: bool = False) -> Op:
         """torch's reduction along `dims`."""
         kinds: dict[str, Any] = {"mean": Mean, "sum": Sum, "max": Amax, "min": Amin, "any": Any_, "all": All}
-        return kinds[self.reduction](dim=dims if len(dims) > 1 else dims[0], keepdim=keepdim)
+        first, *others = dims
+        return kinds[self.reduction](dim=dims if others else first, keepdim=keepdim)
 
     def result_type(self, x: Tensor, gone: tuple[int, ...]) -> Tensor:
         if not gone:
@@ -245,7 +246,9 @@ class Repeat(_Pattern):
         missing = [name for name in found.result if name not in found.sizes]
         if missing:
             raise problem(
-                self.pattern, f"the size of the new axis `{missing[0]}` is not given", help=f"give it: `{missing[0]} = ...`"
+                self.pattern,
+                f"the size of the new axis `{missing[0]}` is not given",
+                help=f"give it: `{missing[0]} = ...`",
             )
 
     def _new(self, found: Sized) -> list[int]:
@@ -254,7 +257,9 @@ class Repeat(_Pattern):
     def torch(self, input: Tensor) -> Any:
         found = self.sized(input)
         new = self._new(found)
-        value = put_in_order(split_axes(Arg(0), found), found.names, [n for n in found.result if n in found.names])
+        value = put_in_order(
+            split_axes(Arg(0), found), found.names, [n for n in found.result if n in found.names]
+        )
         for place in new:
             value = method(value, "unsqueeze", place)
         if new:
@@ -268,7 +273,9 @@ class Repeat(_Pattern):
         kept = [found.names.index(name) for name in found.result if name in found.names]
         value = unsqueezed(g, transposed(g, onnx_split(g, input, found), kept), *new)
         if new:
-            value = expanded(g, value, [found.sizes[n] if i in new else 1 for i, n in enumerate(found.result)])
+            value = expanded(
+                g, value, [found.sizes[n] if i in new else 1 for i, n in enumerate(found.result)]
+            )
         return onnx_join(g, value, found)
 
     @classmethod
@@ -279,7 +286,9 @@ class Repeat(_Pattern):
         new = random.sample(["x", "y", "3"], random.randint(0, 2))
         added = {name: random.randint(1, 3) for name in new if name != "3"}
         everything = [*names, *new]
-        right, _, _ = random_side(random, random.sample(everything, len(everything)), {**sizes, **added, "3": 3}, True)
+        right, _, _ = random_side(
+            random, random.sample(everything, len(everything)), {**sizes, **added, "3": 3}, True
+        )
         return Case({"pattern": f"{left} -> {right}", **given, **added}, (Tensor(shape),))
 
 

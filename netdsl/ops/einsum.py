@@ -60,6 +60,20 @@ def _bad(text: str, why: str) -> ShapeProblem:
     return ShapeProblem("E0413", f'the equation "{text}" is not one: {why}', argument="equation")
 
 
+EQUATIONS = (
+    *("ij,jk->ik", "bij,bjk->bik", "bhid,bhjd->bhij", "i,j->ij", "ij->ji", "ij->i", "ij,ij->"),
+    *(
+        "bi,ij,bj->b",
+        "...ij,jk->...ik",
+        "ij , jk",
+        "b...d,d->b...",
+        "nchw,kc->nkhw",
+        "ijk->k",
+        "abc,cd,de->abe",
+    ),
+)
+
+
 @op
 class Einsum(Function):
     """Sums of products: axes with the same letter go together, and those that are not in the result are summed over.
@@ -123,7 +137,9 @@ class Einsum(Function):
     def _join_dots(self, dots: list[Dim], middle: list[Dim]) -> list[Dim]:
         longer, shorter = (dots, middle) if len(dots) >= len(middle) else (middle, dots)
         front = len(longer) - len(shorter)
-        return longer[:front] + [self._join("`...`", a, b) for a, b in zip(longer[front:], shorter, strict=True)]
+        return longer[:front] + [
+            self._join("`...`", a, b) for a, b in zip(longer[front:], shorter, strict=True)
+        ]
 
     def _join(self, name: str, left: Dim, right: Dim) -> Dim:
         try:
@@ -141,7 +157,9 @@ class Einsum(Function):
         text = f"{','.join(equation.operands)}->{equation.result}".replace(DOTS, "...")
         dtype = tensor_of(operands[0]).dtype
         computed = width(dtype)
-        return finish(g, g.op("Einsum", *(cast(g, x, computed) for x in operands), equation=text), computed, dtype)
+        return finish(
+            g, g.op("Einsum", *(cast(g, x, computed) for x in operands), equation=text), computed, dtype
+        )
 
     def cost(self, *operands: Tensor) -> Dim:
         """Operand after operand: each step visits every combination of the letters that are still there."""
@@ -158,11 +176,7 @@ class Einsum(Function):
 
     @classmethod
     def sample(cls, random: Random) -> Case:
-        equation = pick(
-            random,
-            ("ij,jk->ik", "bij,bjk->bik", "bhid,bhjd->bhij", "i,j->ij", "ij->ji", "ij->i", "ij,ij->", "bi,ij,bj->b")
-            + ("...ij,jk->...ik", "ij , jk", "b...d,d->b...", "nchw,kc->nkhw", "ijk->k", "abc,cd,de->abe"),
-        )
+        equation = pick(random, EQUATIONS)
         sizes = {letter: random.randint(1, 4) for letter in equation}
         dots = [random.randint(1, 3) for _ in range(random.randint(0, 2))]
         shapes: list[tuple[int, ...]] = []

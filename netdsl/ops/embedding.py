@@ -7,13 +7,12 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import model_validator
 
-from netdsl.ir.decide import DimMismatch, join
 from netdsl.ir.types import Scalar, State, Tensor
+from netdsl.ops.agreement import agrees
 from netdsl.ops.base import Case, Layer, ShapeProblem, Size, needs_float32, op
 from netdsl.ops.cases import pick, shape
 from netdsl.ops.linear import vector_norm
 from netdsl.ops.onnx_parts import cast, unsqueezed
-from netdsl.ops.promotion import mismatch_note
 from netdsl.ops.target import Arg, OnnxTarget, OnnxValue
 
 
@@ -144,13 +143,7 @@ class EmbeddingBag(_Table):
                 label="these are the weights",
                 argument="mode",
             )
-        fits = ids.rank == weights.rank
-        note = None
-        for place, (left, right) in enumerate(zip(ids.shape, weights.shape, strict=False)):
-            try:
-                join(left, right)
-            except DimMismatch as mismatch:
-                fits, note = False, mismatch_note(place, left, right, mismatch)
+        fits, note = agrees(ids.shape, weights.shape)
         if not fits:
             raise ShapeProblem(
                 "E0402",

@@ -121,13 +121,13 @@ class TensorIndex(Function):
     def onnx(self, g: OnnxTarget, input: OnnxValue, *tensors: OnnxValue) -> OnnxValue:
         plan = self.plan(tensor_of(input), [tensor_of(t) for t in tensors])
         value = self._onnx_slices(g, input, plan)
-        for axis in reversed(range(len(plan.taken))):
-            if plan.taken[axis].step is None:
-                value = g.op("Gather", value, g.size(plan.taken[axis].start), axis=axis)
+        for place in reversed(range(len(plan.taken))):
+            if plan.taken[place].step is None:
+                value = g.op("Gather", value, g.size(plan.taken[place].start), axis=place)
         value = unsqueezed(g, value, *plan.added)
         if len(plan.gathers) == 1:
-            axis, number = plan.gathers[0]
-            value = g.op("Gather", value, tensors[number - 1], axis=axis)
+            place, number = plan.gathers[0]
+            value = g.op("Gather", value, tensors[number - 1], axis=place)
         elif plan.gathers:
             value = self._onnx_gather(g, value, plan, tensors)
         return value
@@ -150,7 +150,9 @@ class TensorIndex(Function):
             g.constant([taken.step for _, taken in cut], "int64"),
         )
 
-    def _onnx_gather(self, g: OnnxTarget, value: OnnxValue, plan: Plan, tensors: Sequence[OnnxValue]) -> OnnxValue:
+    def _onnx_gather(
+        self, g: OnnxTarget, value: OnnxValue, plan: Plan, tensors: Sequence[OnnxValue]
+    ) -> OnnxValue:
         """Several tensors index together: the axes they index come first, and back to their place where it is one."""
         indexed = [axis for axis, _ in plan.gathers]
         rest = [axis for axis in range(len(plan.sizes)) if axis not in indexed]
@@ -175,7 +177,9 @@ class TensorIndex(Function):
             elif choice < 0.75:
                 indices.append(_random_slice(random, size))
             else:
-                tensors.append(Tensor(joint if random.random() < 0.7 else joint[1:], pick(random, ("int64", "int32"))))
+                tensors.append(
+                    Tensor(joint if random.random() < 0.7 else joint[1:], pick(random, ("int64", "int32")))
+                )
                 indices.append(Arg(len(tensors)))
         if random.random() < 0.3:
             indices.insert(random.randint(0, len(indices)), None)
@@ -195,7 +199,9 @@ def _random_slice(random: Random, size: int) -> Stride:
 
 def _element(index: Any, size: Dim, input: Tensor, axis: int) -> Taken:
     if isinstance(index, bool) or not isinstance(index, int | Expr):
-        raise ShapeProblem("E0411", f"`{index}` is not an index of a tensor", operand=0, label=f"this is {input}")
+        raise ShapeProblem(
+            "E0411", f"`{index}` is not an index of a tensor", operand=0, label=f"this is {input}"
+        )
     place = _from_front(index, size)
     within = None if place is None else (holds(place, ">=", 0), holds(place, "<", size))
     if within is None or False in within or place is None:
@@ -427,7 +433,9 @@ class TakeAlongDim(Function):
         x = shape(random)
         along = random.choice((None, any_axis(random, len(x))))
         place = (along or 0) % len(x)
-        index = tuple(random.randint(1, 5) if i == place else random.choice((1, size)) for i, size in enumerate(x))
+        index = tuple(
+            random.randint(1, 5) if i == place else random.choice((1, size)) for i, size in enumerate(x)
+        )
         return Case({"dim": along}, (Tensor(x), Tensor(index, "int64")))
 
 

@@ -49,7 +49,9 @@ class Interpolate(Function):
     def _arguments_fit_together(self) -> Interpolate:
         fault = self.resize.fault()
         if fault is None and self.antialias and self.align_corners:
-            fault = "`antialias` and `align_corners = True` exclude each other: what they mean together differs by target"
+            fault = (
+                "`antialias` and `align_corners = True` exclude each other: together they differ by target"
+            )
         if fault is not None:
             raise ValueError(fault)
         return self
@@ -60,17 +62,18 @@ class Interpolate(Function):
     def torch(self, input: Tensor) -> Any:
         """TorchScript takes floats only for factors."""
         given = self.arguments()
-        factor = given.get("scale_factor")
-        if isinstance(factor, tuple):
-            given["scale_factor"] = tuple(map(float, factor))
-        elif factor is not None:
-            given["scale_factor"] = float(factor)
+        if isinstance(self.scale_factor, tuple):
+            given["scale_factor"] = tuple(map(float, self.scale_factor))
+        elif self.scale_factor is not None:
+            given["scale_factor"] = float(self.scale_factor)
         return call("F.interpolate", Arg(0), **given)
 
     def onnx(self, g: OnnxTarget, input: OnnxValue) -> OnnxValue:
         x = tensor_of(input)
         sizes = zip(x.shape[2:], self.infer(x).shape[2:], strict=True)
-        if self.mode == "area" and any(isinstance(after, Expr) and before != after for before, after in sizes):
+        if self.mode == "area" and any(
+            isinstance(after, Expr) and before != after for before, after in sizes
+        ):
             raise ShapeProblem(
                 "E0403",
                 'ONNX has no `interpolate` with `mode = "area"` to a size that is known only at run time',
@@ -96,8 +99,7 @@ class Interpolate(Function):
         """Of a result with an axis of 1, torch's antialiasing gives numbers that are not the mean of anything."""
         x = case.operands[0]
         assert isinstance(x, Tensor)
-        factor, size = case.arguments.get("scale_factor"), case.arguments.get("size")
-        each = factor if isinstance(factor, tuple) else (factor or 1.0,) * (x.rank - 2)
-        if size is not None:
-            return 1 in (size if isinstance(size, tuple) else (size,))
-        return any(isinstance(s, int) and s * f < 2 for s, f in zip(x.shape[2:], each, strict=False))
+        try:
+            return 1 in cls(**case.arguments).infer(x).shape[2:]
+        except (ValueError, ShapeProblem):
+            return True

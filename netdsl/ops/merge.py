@@ -28,15 +28,15 @@ def some_tensors(kind: str, tensors: Sequence[Tensor]) -> None:
 def join_shapes(kind: str, tensors: Sequence[Tensor], along: int | None) -> list[Dim]:
     """The sizes that all tensors share; along axis `along` they may differ."""
     sizes = list(tensors[0].shape)
-    for number, tensor in enumerate(tensors[1:], 1):
-        if tensor.rank != len(sizes):
+    for number, x in enumerate(tensors[1:], 1):
+        if x.rank != len(sizes):
             raise ShapeProblem(
                 "E0401",
-                f"`{kind}` needs tensors with as many axes each, but they have {len(sizes)} and {tensor.rank}",
+                f"`{kind}` needs tensors with as many axes each, but they have {len(sizes)} and {x.rank}",
                 operand=number,
-                label=f"this is {tensor}",
+                label=f"this is {x}",
             )
-        for place, size in enumerate(tensor.shape):
+        for place, size in enumerate(x.shape):
             if place == along:
                 continue
             try:
@@ -46,7 +46,9 @@ def join_shapes(kind: str, tensors: Sequence[Tensor], along: int | None) -> list
     return sizes
 
 
-def _differ(kind: str, along: int | None, place: int, left: Dim, right: Dim, mismatch: DimMismatch) -> ShapeProblem:
+def _differ(
+    kind: str, along: int | None, place: int, left: Dim, right: Dim, mismatch: DimMismatch
+) -> ShapeProblem:
     where = "" if along is None else f"; only axis {along} may differ"
     return ShapeProblem(
         "E0402",
@@ -71,8 +73,8 @@ class Concat(Function):
         some_tensors(self.kind, tensors)
         along = axis(self.kind, self.dim, tensors[0])
         sizes = join_shapes(self.kind, tensors, along)
-        for tensor in tensors[1:]:
-            sizes[along] = sizes[along] + tensor.shape[along]
+        for x in tensors[1:]:
+            sizes[along] = sizes[along] + x.shape[along]
         return Tensor(tuple(sizes), promote(*tensors))
 
     def torch(self, *tensors: Tensor) -> Any:
@@ -142,7 +144,10 @@ class Meshgrid(Function):
         for number, x in enumerate(tensors):
             if x.rank > 1:
                 raise ShapeProblem(
-                    "E0401", f"`meshgrid` takes vectors, but one has {x.rank} axes", operand=number, label=f"this is {x}"
+                    "E0401",
+                    f"`meshgrid` takes vectors, but one has {x.rank} axes",
+                    operand=number,
+                    label=f"this is {x}",
                 )
             if x.dtype != tensors[0].dtype:
                 raise ShapeProblem(
@@ -151,7 +156,9 @@ class Meshgrid(Function):
                     operand=number,
                     label=f"this is {x}",
                 )
-        shape = tuple(tensors[number].shape[0] if tensors[number].rank else 1 for number in self._order(len(tensors)))
+        shape = tuple(
+            tensors[number].shape[0] if tensors[number].rank else 1 for number in self._order(len(tensors))
+        )
         return tuple(Tensor(shape, x.dtype) for x in tensors)
 
     def _order(self, count: int) -> list[int]:
@@ -221,7 +228,7 @@ class Chunk(_Parts):
         part = (whole + self.chunks - 1) // self.chunks
         if isinstance(whole, int) and isinstance(part, int):
             return [min(part, whole - start) for start in range(0, whole, part)]
-        last = whole - part * (self.chunks - 1)
+        last = whole // 2 if self.chunks == 2 else whole - part * (self.chunks - 1)
         fewer = ShapeProblem(
             "E0404",
             f"{whole} elements never make {self.chunks} parts",
@@ -239,7 +246,9 @@ class Chunk(_Parts):
         x = shape(random)
         dim = any_axis(random, len(x))
         chunks = random.randint(1, 4)
-        wide = tuple(s * chunks if i == dim % len(x) and random.random() < 0.6 else s for i, s in enumerate(x))
+        wide = tuple(
+            s * chunks if i == dim % len(x) and random.random() < 0.6 else s for i, s in enumerate(x)
+        )
         return Case({"chunks": chunks, "dim": dim}, (Tensor(wide),))
 
 
@@ -300,7 +309,8 @@ class Split(_Parts):
         return [min(size, number - start) for start in range(0, number, size)]
 
     def torch(self, input: Tensor) -> Any:
-        return method(Arg(0), "split", self.split_size_or_sections, dim=self.dim)
+        sizes = self.split_size_or_sections
+        return method(Arg(0), "split", list(sizes) if isinstance(sizes, tuple) else sizes, dim=self.dim)
 
     @classmethod
     def sample(cls, random: Random) -> Case:

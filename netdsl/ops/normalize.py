@@ -1,4 +1,4 @@
-"""Functions that bring the values along axes to a common scale: softmax, lengths, means and variances; and running sums."""
+"""Functions that bring the values along axes to a common scale, as softmax and layer norm; and running sums."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ from netdsl.ops.promotion import Dtype, category, mismatch_note, need_float
 from netdsl.ops.reduce import vector_norm
 from netdsl.ops.target import Arg, OnnxTarget, OnnxValue, call
 
-EPSILON = {"float16": 2**-10, "bfloat16": 2**-7, "float32": 2**-23, "float64": 2**-52}  # torch.finfo(dtype).eps
+EPSILON = {
+    "float16": 2**-10,
+    "bfloat16": 2**-7,
+    "float32": 2**-23,
+    "float64": 2**-52,
+}  # torch.finfo(dtype).eps
 
 
 class _Distribution(Function):
@@ -132,7 +137,9 @@ class Normalize(Function):
     def sample(cls, random: Random) -> Case:
         x = tensor(random, 2, 4)
         dim = pick(random, (1, any_axis(random, x.rank)))
-        return Case({"p": pick(random, (2.0, 2.0, 1.0, 3.0)), "dim": dim, "eps": pick(random, (1e-12, 0.5))}, (x,))
+        return Case(
+            {"p": pick(random, (2.0, 2.0, 1.0, 3.0)), "dim": dim, "eps": pick(random, (1e-12, 0.5))}, (x,)
+        )
 
 
 class _LastAxes(Function):
@@ -161,7 +168,9 @@ class _LastAxes(Function):
         return first
 
     def _check_sizes(self, first: int, input: Tensor) -> None:
-        for place, (size, wanted) in enumerate(zip(input.shape[first:], self.normalized_shape, strict=True), first):
+        for place, (size, wanted) in enumerate(
+            zip(input.shape[first:], self.normalized_shape, strict=True), first
+        ):
             try:
                 join(size, wanted)
             except DimMismatch as mismatch:
@@ -219,7 +228,9 @@ class LayerNormFunction(_LastAxes):
         return input
 
     def torch(self, input: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Any:
-        learned = {name: Arg(i) for i, (name, t) in enumerate((("weight", weight), ("bias", bias)), 1) if is_given(t)}
+        learned = {
+            name: Arg(i) for i, (name, t) in enumerate((("weight", weight), ("bias", bias)), 1) if is_given(t)
+        }
         more = {} if self.eps == 1e-5 else {"eps": self.eps}
         return call("F.layer_norm", Arg(0), self.normalized_shape, **learned, **more)
 
@@ -229,7 +240,9 @@ class LayerNormFunction(_LastAxes):
         x = tensor_of(input)
         first = x.rank - len(self.normalized_shape)
         scale = weight if isinstance(weight, OnnxValue) else g.constant(ones(self.normalized_shape), x.dtype)
-        shift = [bias] if isinstance(bias, OnnxValue) else []  # onnxruntime crashes on a last input that is empty
+        shift = (
+            [bias] if isinstance(bias, OnnxValue) else []
+        )  # onnxruntime crashes on a last input that is empty
         return g.op("LayerNormalization", input, scale, *shift, axis=first, epsilon=self.eps)
 
 

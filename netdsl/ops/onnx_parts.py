@@ -1,4 +1,4 @@
-"""Pieces that several ONNX lowerings share. They know dtypes, because the operands of an operation carry their types."""
+"""Pieces that several ONNX lowerings share. They know dtypes: operands carry their types."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def reshaped(
 ) -> OnnxValue:
     """`value` in another shape. A single free size is left to be inferred, so it need not be computed.
 
-    `before` is the shape of `value`, the operand's where it is left out: a free size that stands at the same place there
+    `before` is the shape of `value`, the operand's where it is left out: a free size that is at the same place there
     is copied.
     """
     if before is None and isinstance(value.type, Tensor):
@@ -100,7 +100,12 @@ def transposed(g: OnnxTarget, value: OnnxValue, order: Sequence[int]) -> OnnxVal
 def sliced(g: OnnxTarget, value: OnnxValue, axis: int, start: Dim, stop: Dim, step: int = 1) -> OnnxValue:
     """`start` and `stop` count from the front of the axis."""
     return g.op(
-        "Slice", value, g.sizes([start]), g.sizes([stop]), g.constant([axis], "int64"), g.constant([step], "int64")
+        "Slice",
+        value,
+        g.sizes([start]),
+        g.sizes([stop]),
+        g.constant([axis], "int64"),
+        g.constant([step], "int64"),
     )
 
 
@@ -114,6 +119,8 @@ def choose(
     """`one` where `mask` is true, else `other`. Runtimes have no Where of bools: it is a matter of logic."""
     if dtype != "bool":
         computed = width(dtype)
-        return finish(g, g.op("Where", mask, cast(g, one, computed), cast(g, other, computed)), computed, dtype)
+        return finish(
+            g, g.op("Where", mask, cast(g, one, computed), cast(g, other, computed)), computed, dtype
+        )
     left = g.op("And", mask, cast(g, one, dtype))
     return g.op("Or", left, g.op("And", g.op("Not", mask), cast(g, other, dtype)))

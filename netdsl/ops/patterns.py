@@ -13,7 +13,9 @@ from netdsl.ir.types import Tensor
 from netdsl.ops.base import ShapeProblem
 
 DOTS = "..."
-Term = tuple[str, ...]  # the axes that make one axis of the tensor: several in parentheses, none of `1` and `()`
+Term = tuple[
+    str, ...
+]  # the axes that make one axis of the tensor: several in parentheses, none of `1` and `()`
 Side = tuple[Term, ...]
 
 _TOKEN = re.compile(r"\s*(\.\.\.|[A-Za-z_]\w*|\d+|[()])\s*", re.ASCII)
@@ -92,7 +94,7 @@ def _terms(text: str, side: str) -> Iterator[Term]:
 
 @dataclass(frozen=True, slots=True)
 class Sized:
-    """A pattern for one tensor: `...` written out, and the size of every axis; `inferred` ones follow from the tensor."""
+    """A pattern for one tensor: `...` written out, and the size of every axis; `inferred` ones follow from it."""
 
     left: Side
     right: Side
@@ -159,14 +161,23 @@ def _spread(term: Term, dots: tuple[str, ...]) -> Term:
 
 
 def _measure(
-    kind: str, text: str, term: Term, size: Dim, place: int, sizes: dict[str, Dim], inferred: set[str], x: Tensor
+    kind: str,
+    text: str,
+    term: Term,
+    size: Dim,
+    place: int,
+    sizes: dict[str, Dim],
+    inferred: set[str],
+    x: Tensor,
 ) -> None:
     """Add the sizes of the axes in `term`, which together are `size`."""
     unknown = [name for name in term if name not in sizes]
     if len(unknown) > 1:
         listed = " and ".join(f"`{name}`" for name in unknown)
         raise problem(
-            text, f"the sizes of {listed} do not follow from {size}", help=f"give one of them: `{unknown[0]} = ...`"
+            text,
+            f"the sizes of {listed} do not follow from {size}",
+            help=f"give one of them: `{unknown[0]} = ...`",
         )
     known = product(sizes[name] for name in term if name in sizes)
     rest: Dim = 1
@@ -176,7 +187,7 @@ def _measure(
     try:
         join(size, known * rest)
     except DimMismatch as mismatch:
-        raise _does_not_fit(kind, text, term, size, known, place, bool(unknown), x, mismatch) from None
+        raise _does_not_fit(kind, term, size, known, place, bool(unknown), x, mismatch) from None
     for name in unknown:
         sizes[name] = rest
         inferred.add(name)
@@ -184,7 +195,6 @@ def _measure(
 
 def _does_not_fit(
     kind: str,
-    text: str,
     term: Term,
     size: Dim,
     known: Dim,
@@ -213,5 +223,9 @@ def _does_not_fit(
 def check_given(given: Mapping[str, object]) -> None:
     """Sizes of axes are given as positive integers or sizes. Raises ValueError."""
     for name, value in given.items():
-        if isinstance(value, bool) or not isinstance(value, int | Expr) or (isinstance(value, int) and value < 1):
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | Expr)
+            or (isinstance(value, int) and value < 1)
+        ):
             raise ValueError(f"the size `{name}` is a positive integer or a size, found {value!r}")

@@ -132,7 +132,7 @@ class _Adaptive(Twin):
 
     def given(self, input: Tensor) -> dict[str, Any]:
         arguments = super().given(input)
-        size = arguments["output_size"]
+        size: int | tuple[int | None, ...] = arguments["output_size"]
         if isinstance(size, tuple):
             kept = input.shape[input.rank - len(size) :]
             arguments["output_size"] = tuple(k if s is None else s for s, k in zip(size, kept, strict=True))

@@ -1,4 +1,4 @@
-"""What operands become together: the dtype they are promoted to and the shape they are broadcast to, as torch has it."""
+"""What operands become together: the dtype they are promoted to and the shape they are broadcast to."""
 
 from __future__ import annotations
 
@@ -51,8 +51,10 @@ def scalar_dtype(scalar: Scalar) -> str:
 def promote(*operands: Tensor | Scalar) -> str:
     """The dtype of a result of `operands`. Tensors with axes count before tensors without, and those before numbers.
 
-    >>> promote(Tensor((2,), "float16"), Tensor((), "float32"), Scalar(2.5)), promote(Tensor((2,), "int64"), Scalar(2.5))
-    ('float16', 'float32')
+    >>> promote(Tensor((2,), "float16"), Tensor((), "float32"), Scalar(2.5))
+    'float16'
+    >>> promote(Tensor((2,), "int64"), Scalar(2.5))
+    'float32'
     """
     ranks: list[str] = []
     for group in (
@@ -82,13 +84,17 @@ def broadcast(what: str, *operands: Tensor | Scalar) -> tuple[Dim, ...]:
     return shape
 
 
-def _broadcast_pair(what: str, a: tuple[Dim, ...], b: tuple[Dim, ...], tensors: list[Tensor]) -> tuple[Dim, ...]:
+def _broadcast_pair(
+    what: str, a: tuple[Dim, ...], b: tuple[Dim, ...], tensors: list[Tensor]
+) -> tuple[Dim, ...]:
     joined: list[Dim] = []
     note: str | None = None
     for back, (left, right) in enumerate(zip_longest(reversed(a), reversed(b), fillvalue=1), 1):
         try:
             joined.append(broadcast_dim(left, right))
-        except DimMismatch as mismatch:  # of several, the one nearest to the front says most: channels before sizes
+        except (
+            DimMismatch
+        ) as mismatch:  # of several, the one nearest to the front says most: channels before sizes
             note = mismatch_note(max(len(a), len(b)) - back, left, right, mismatch)
     if note is not None:
         help = _residual_help(tensors)

@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import model_validator
 
-from netdsl.ir.decide import DimMismatch, join
 from netdsl.ir.dims import Dim
 from netdsl.ir.types import State, Tensor
+from netdsl.ops.agreement import agrees
 from netdsl.ops.base import (
     Case,
     Count,
@@ -24,7 +24,6 @@ from netdsl.ops.base import (
 )
 from netdsl.ops.cases import pick
 from netdsl.ops.onnx_parts import sliced, squeezed, tensor_of, transposed, unsqueezed
-from netdsl.ops.promotion import mismatch_note
 from netdsl.ops.target import Arg, OnnxTarget, OnnxValue
 
 
@@ -105,12 +104,7 @@ class _Recurrent(Layer):
         if state is None:
             return
         needs_float32(self.kind, state, operand=operand)
-        fits, note = state.rank == expected.rank, None
-        for place, (found, wanted) in enumerate(zip(state.shape, expected.shape, strict=False)):
-            try:
-                join(found, wanted)
-            except DimMismatch as mismatch:
-                fits, note = False, mismatch_note(place, found, wanted, mismatch)
+        fits, note = agrees(state.shape, expected.shape)
         if not fits:
             raise ShapeProblem(
                 "E0402",
@@ -239,6 +233,14 @@ class _Recurrent(Layer):
 def together(g: OnnxTarget, parts: list[OnnxValue], axis: int = 0) -> OnnxValue:
     """One value of several."""
     return parts[0] if len(parts) == 1 else g.op("Concat", *parts, axis=axis)
+
+
+def lstm_step(g: OnnxTarget, gates: OnnxValue, c: OnnxValue) -> tuple[OnnxValue, OnnxValue]:
+    """The new `h`, not yet projected, and `c`, from what the four gates are told: i, f, g, o on the last axis."""
+    let_in, keep, new, out = g.op("Split", gates, results=4, axis=-1, num_outputs=4)
+    added = g.op("Mul", g.op("Sigmoid", let_in), g.op("Tanh", new))
+    c = g.op("Add", g.op("Mul", g.op("Sigmoid", keep), c), added)
+    return g.op("Mul", g.op("Sigmoid", out), g.op("Tanh", c)), c
 
 
 class _OneState(_Recurrent):
@@ -396,10 +398,8 @@ class LSTM(_Recurrent):
         given: dict[int, OnnxValue] = {}
         for step in reversed(range(count)) if name.endswith("_reverse") else range(count):
             total = g.op("Add", parts[step], g.op("MatMul", h, again))
-            let_in, keep, new, out = g.op("Split", total, results=4, axis=2, num_outputs=4)
-            kept = g.op("Mul", g.op("Sigmoid", keep), c)
-            c = g.op("Add", kept, g.op("Mul", g.op("Sigmoid", let_in), g.op("Tanh", new)))
-            h = given[step] = g.op("MatMul", g.op("Mul", g.op("Sigmoid", out), g.op("Tanh", c)), project)
+            out, c = lstm_step(g, total, c)
+            h = given[step] = g.op("MatMul", out, project)
         all_steps = [given[step] for step in range(count)]
         return together(g, all_steps), h, c
 

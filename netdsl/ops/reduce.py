@@ -20,22 +20,15 @@ from netdsl.ops.target import Arg, OnnxTarget, OnnxValue, Symbol, call, method
 Axes = int | tuple[int, ...] | None
 
 
-class _Reduction(Function):
-    """Reduces the axes `dim`, all of them where it is left out; with `keepdim` they stay with a size of 1."""
+class _Along(Function):
+    """Reduces the axes `dim`; with `keepdim` they stay with a size of 1. Which axes may be given differs."""
 
     positional: ClassVar[tuple[str, ...]] = ("dim", "keepdim")
     operator: ClassVar[str] = ""
     sample_dtypes: ClassVar[tuple[str, ...]] = ("float32", "float32", "int64", "bool")
 
-    dim: Axes = None
+    dim: Any
     keepdim: bool = False
-
-    @field_validator("dim", check_fields=False)
-    @classmethod
-    def _some_axes(cls, value: Axes) -> Axes:
-        if value == ():
-            raise ValueError("`dim` is an empty list; left out, all axes are reduced")
-        return value
 
     def reduced(self, x: Tensor) -> tuple[int, ...]:
         return tuple(sorted(axes(self.kind, self.dim, x)))
@@ -44,7 +37,9 @@ class _Reduction(Function):
         gone = self.reduced(input)
         dtype = self.result_dtype(input)
         if self.keepdim:
-            return Tensor(tuple(1 if place in gone else size for place, size in enumerate(input.shape)), dtype)
+            return Tensor(
+                tuple(1 if place in gone else size for place, size in enumerate(input.shape)), dtype
+            )
         return Tensor(tuple(size for place, size in enumerate(input.shape) if place not in gone), dtype)
 
     def result_dtype(self, input: Tensor) -> str:
@@ -85,7 +80,20 @@ class _Reduction(Function):
         return Case({"dim": dim, "keepdim": random.random() < 0.4}, (x,))
 
 
-class _Total(_Reduction):
+class _Reduction(_Along):
+    """Reduces all axes where `dim` is left out."""
+
+    dim: Axes = None
+
+    @field_validator("dim")
+    @classmethod
+    def _some_axes(cls, value: Axes) -> Axes:
+        if value == ():
+            raise ValueError("`dim` is an empty list; left out, all axes are reduced")
+        return value
+
+
+class _Total(_Along):
     """`sum`, `mean` and `prod`, which torch computes in another `dtype` where one is given."""
 
     dtype: Dtype | None = None
@@ -104,7 +112,7 @@ class _Total(_Reduction):
 
 
 @op
-class Sum(_Total):
+class Sum(_Total, _Reduction):
     """The sum along axes; of integers and bools it is int64.
 
     sum(1) : [N, 4] -> [N]
@@ -116,7 +124,7 @@ class Sum(_Total):
 
 
 @op
-class Mean(_Total):
+class Mean(_Total, _Reduction):
     """The mean along axes.
 
     mean([2, 3]) : [N, 8, H, W] -> [N, 8]
@@ -234,7 +242,9 @@ class _Spread(_Reduction):
     @classmethod
     def sample(cls, random: Random) -> Case:
         case = super().sample(random)
-        wider = tuple(o.with_shape(*(size + 1 for size in o.shape)) for o in case.operands if isinstance(o, Tensor))
+        wider = tuple(
+            o.with_shape(*(size + 1 for size in o.shape)) for o in case.operands if isinstance(o, Tensor)
+        )
         return Case({**case.arguments, "correction": pick(random, (1, 1, 0, 0.5))}, wider)
 
 
@@ -265,7 +275,7 @@ class Std(_Spread):
         return g.op("Sqrt", self.variance(g, value, x, dtype))
 
 
-class _Position(_Reduction):
+class _Position(_Along):
     """Where along an axis the extreme is; without `dim`, in the flattened tensor. Of equal ones the first."""
 
     dim: int | None = None
@@ -313,7 +323,7 @@ class Argmin(_Position):
 
 
 @op
-class LogSumExp(_Reduction):
+class LogSumExp(_Along):
     """The logarithm of the sum of the exponentials along axes, computed without overflow.
 
     logsumexp(1) : [N, 10] -> [N]

@@ -51,7 +51,10 @@ class Roll(Function):
         """Axis and shift, one after the other."""
         shifts = self.shifts if isinstance(self.shifts, tuple) else (self.shifts,)
         dims = self.dims if isinstance(self.dims, tuple) else (self.dims or 0,)
-        return [(axis(self.kind, dim, input, argument="dims"), shift) for dim, shift in zip(dims, shifts, strict=True)]
+        return [
+            (axis(self.kind, dim, input, argument="dims"), shift)
+            for dim, shift in zip(dims, shifts, strict=True)
+        ]
 
     def infer(self, input: Tensor) -> Tensor:
         if self.dims is not None:
@@ -106,7 +109,7 @@ class Flip(Function):
         return input
 
     def torch(self, input: Tensor) -> Any:
-        return method(Arg(0), "flip", self.dims if isinstance(self.dims, tuple) else (self.dims,))
+        return method(Arg(0), "flip", *(self.dims if isinstance(self.dims, tuple) else (self.dims,)))
 
     def onnx(self, g: OnnxTarget, input: OnnxValue) -> OnnxValue:
         turned = axes(self.kind, self.dims, tensor_of(input), argument="dims")
@@ -139,7 +142,9 @@ class PadFunction(Function):
     @classmethod
     def _pairs(cls, value: tuple[AnyDim, ...]) -> tuple[AnyDim, ...]:
         if not value or len(value) % 2:
-            raise ValueError(f"`pad` has two numbers for each axis, before and after, but this list has {len(value)}")
+            raise ValueError(
+                f"`pad` has two numbers for each axis, before and after, but this list has {len(value)}"
+            )
         return value
 
     @model_validator(mode="after")
@@ -198,7 +203,7 @@ class PadFunction(Function):
             raise ShapeProblem(
                 "E0405", f'`pad` by "{self.mode}" does not copy bools', operand=0, label=f"this is {input}"
             )
-        if isinstance(self.value, float) and category(input.dtype) < 2 and self.value != int(self.value):
+        if isinstance(self.value, float) and category(input.dtype) < 2 and not self.value.is_integer():
             raise ShapeProblem(
                 "E0405",
                 f"`value = {self.value}` of `pad` is not a value of {input.dtype}",
@@ -312,7 +317,9 @@ class RepeatInterleave(Function):
         if self.dim is None:
             return input.with_shape(product(input.shape) * self.repeats)
         place = axis(self.kind, self.dim, input)
-        return input.with_shape(*input.shape[:place], input.shape[place] * self.repeats, *input.shape[place + 1 :])
+        return input.with_shape(
+            *input.shape[:place], input.shape[place] * self.repeats, *input.shape[place + 1 :]
+        )
 
     def torch(self, input: Tensor) -> Any:
         more = {} if self.dim is None else {"dim": self.dim}
@@ -324,7 +331,9 @@ class RepeatInterleave(Function):
         ones: list[Dim] = [1] * x.rank
         ones.insert(place + 1, self.repeats)
         wide = expanded(g, unsqueezed(g, input, place + 1), ones)
-        return reshaped(g, wide, self.infer(x).shape, (*x.shape[: place + 1], self.repeats, *x.shape[place + 1 :]))
+        return reshaped(
+            g, wide, self.infer(x).shape, (*x.shape[: place + 1], self.repeats, *x.shape[place + 1 :])
+        )
 
     @classmethod
     def sample(cls, random: Random) -> Case:
@@ -348,7 +357,9 @@ class Diff(Function):
     def infer(self, input: Tensor) -> Tensor:
         place = axis(self.kind, self.dim, input)
         if input.dtype == "bool":
-            raise ShapeProblem("E0405", "`diff` works on numbers, found bool", operand=0, label=f"this is {input}")
+            raise ShapeProblem(
+                "E0405", "`diff` works on numbers, found bool", operand=0, label=f"this is {input}"
+            )
         left = input.shape[place] - self.n
         if holds(left, ">=", 1) is False:
             raise ShapeProblem(

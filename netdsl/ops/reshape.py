@@ -5,6 +5,7 @@ Sizes may depend on free dimensions; one that is -1 is found by exact division.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from random import Random
 from typing import Any, ClassVar
@@ -38,7 +39,7 @@ def written(sizes: Sequence[Dim]) -> str:
 
 
 def fill_in(kind: str, total: Dim, sizes: Sequence[Dim], x: Tensor, argument: str) -> tuple[Dim, ...]:
-    """`sizes` with -1 replaced, so that their product is `total`. Where that holds for some sizes only, it is a condition."""
+    """`sizes` with -1 replaced, so that their product is `total`; a condition where that holds for some sizes only."""
     known = product(size for size in sizes if not (isinstance(size, int) and size == -1))
     missing = any(isinstance(size, int) and size == -1 for size in sizes)
     rest = exact_div(total, known) if missing else 1
@@ -64,15 +65,26 @@ def _does_not_fill(
     if missing:
         message = f"`{kind}` to {written(sizes)}: {known} does not divide {total}"
     else:
-        message = f"`{kind}` keeps the number of elements, but {written(sizes)} has {known} and the input {total}"
+        message = (
+            f"`{kind}` keeps the number of elements, but {written(sizes)} has {known} and the input {total}"
+        )
     example = mismatch.comparison.counterexample
     note = None
     if example:
         at = ", ".join(f"{name} = {value}" for name, value in sorted(example.items()))
-        note = f"for {at} these are {mismatch.comparison.left} and {mismatch.comparison.right}" if not missing else None
+        note = (
+            f"for {at} these are {mismatch.comparison.left} and {mismatch.comparison.right}"
+            if not missing
+            else None
+        )
         note = note or f"for {at} there are {mismatch.comparison.left} elements"
     return ShapeProblem(
-        "E0406" if missing else "E0402", message, operand=0, label=f"this is {x}", argument=argument, note=note
+        "E0406" if missing else "E0402",
+        message,
+        operand=0,
+        label=f"this is {x}",
+        argument=argument,
+        note=note,
     )
 
 
@@ -102,7 +114,9 @@ class FlattenFunction(Function):
                 label=f"this is {input}",
                 argument="end_dim",
             )
-        return input.with_shape(*input.shape[:first], product(input.shape[first : last + 1]), *input.shape[last + 1 :])
+        return input.with_shape(
+            *input.shape[:first], product(input.shape[first : last + 1]), *input.shape[last + 1 :]
+        )
 
     def torch(self, input: Tensor) -> Any:
         if self.end_dim != -1:
@@ -156,10 +170,12 @@ class UnflattenFunction(Function):
         parts = list(shape(random, 1, 3))
         x = shape(random, 1, 3)
         place = random.randrange(len(x))
-        x = (*x[:place], int(product(parts)), *x[place + 1 :])
+        x = (*x[:place], math.prod(parts), *x[place + 1 :])
         if random.random() < 0.5:
             parts[random.randrange(len(parts))] = -1
-        return Case({"dim": place - len(x) if random.random() < 0.5 else place, "sizes": tuple(parts)}, (Tensor(x),))
+        return Case(
+            {"dim": place - len(x) if random.random() < 0.5 else place, "sizes": tuple(parts)}, (Tensor(x),)
+        )
 
 
 @op
@@ -192,7 +208,7 @@ class Reshape(Function):
     @classmethod
     def sample(cls, random: Random) -> Case:
         x = shape(random, 0, 4)
-        rest = int(product(x))
+        rest = math.prod(x)
         sizes: list[int] = []
         while rest > 1 and len(sizes) < 4:
             sizes.append(pick(random, [d for d in range(1, rest + 1) if rest % d == 0]))
@@ -341,7 +357,7 @@ class Squeeze(Function):
             if is_one is None:
                 raise ShapeProblem(
                     "E0403",
-                    f"`squeeze` removes axis {place} where its size is 1, but whether `{size}` is 1 is known only at run time",
+                    f"`squeeze` removes axis {place} where it is 1, but `{size}` is known only at run time",
                     operand=0,
                     label=f"this is {input}",
                     argument="dim",
@@ -411,7 +427,9 @@ class Expand(Function):
     def _sizes(cls, value: Sizes) -> Sizes:
         for size in value:
             if isinstance(size, int) and size < 1 and size != -1:
-                raise ValueError(f"`size` is made of sizes of 1 or more, and -1 for one that stays, found {size}")
+                raise ValueError(
+                    f"`size` is made of sizes of 1 or more, and -1 for one that stays, found {size}"
+                )
         return value
 
     def infer(self, input: Tensor) -> Tensor:
@@ -470,5 +488,8 @@ class Expand(Function):
         part = full[random.randint(0, len(full)) :]
         x = tuple(1 if random.random() < 0.4 else size for size in part)
         added = len(full) - len(x)
-        size = tuple(-1 if i >= added and x[i - added] == s and random.random() < 0.5 else s for i, s in enumerate(full))
+        size = tuple(
+            -1 if i >= added and x[i - added] == s and random.random() < 0.5 else s
+            for i, s in enumerate(full)
+        )
         return Case({"size": size}, (Tensor(x),))

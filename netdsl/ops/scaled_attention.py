@@ -25,9 +25,9 @@ class ScaledDotProductAttention(Function):
     scaled_dot_product_attention(is_causal = True) : [N, 8, T, 64], [N, 8, T, 64], [N, 8, T, 64] -> [N, 8, T, 64]
     scaled_dot_product_attention : [N, 8, T, 64], [N, 8, S, 64], [N, 8, S, 32], bool[T, S] -> [N, 8, T, 32]
 
-    A mask of bools is true where attention may go; one of floats is added. `scale` is one divided by the root of the number
-    of features where it is left out. `is_causal` hides what comes later. With `enable_gqa`, several heads of the query share
-    one of key and value. `dropout_p` drops weights, in training only.
+    A mask of bools is true where attention may go; one of floats is added. `scale` is one divided by the root of the
+    number of features where it is left out. `is_causal` hides what comes later. With `enable_gqa`, several heads of the
+    query share one of key and value. `dropout_p` drops weights, in training only.
     """
 
     kind: ClassVar[str] = NAME
@@ -50,7 +50,10 @@ class ScaledDotProductAttention(Function):
         self._same("features of query and key", query.shape[-1], key.shape[-1])
         self._same("places of key and value", key.shape[-2], value.shape[-2])
         groups = self.groups(query, key, value)
-        shared = [t.with_shape(*self._batch(t, groups if number else 1)) for number, t in enumerate((query, key, value))]
+        shared = [
+            t.with_shape(*self._batch(t, groups if number else 1))
+            for number, t in enumerate((query, key, value))
+        ]
         batch = broadcast(NAME, *shared)
         if isinstance(attn_mask, Tensor):
             self._check_mask(attn_mask, query, (*batch, query.shape[-2], key.shape[-2]))
@@ -118,7 +121,9 @@ class ScaledDotProductAttention(Function):
                 label=f"this is {mask}",
             )
         joined = broadcast(NAME, mask, Tensor(weights))
-        if len(joined) > len(weights) or any(isinstance(a, int) and a == 1 != b for a, b in zip(weights, joined, strict=True)):
+        if len(joined) > len(weights) or any(
+            isinstance(a, int) and a == 1 != b for a, b in zip(weights, joined, strict=True)
+        ):
             raise ShapeProblem(
                 "E0402",
                 f"the mask of `{NAME}` has more than the weights, {Tensor(weights)}",
@@ -134,7 +139,12 @@ class ScaledDotProductAttention(Function):
         return call(f"F.{NAME}", Arg(0), Arg(1), Arg(2), **mask, **more)
 
     def onnx(
-        self, g: OnnxTarget, query: OnnxValue, key: OnnxValue, value: OnnxValue, attn_mask: OnnxValue | None = None
+        self,
+        g: OnnxTarget,
+        query: OnnxValue,
+        key: OnnxValue,
+        value: OnnxValue,
+        attn_mask: OnnxValue | None = None,
     ) -> OnnxValue:
         q, k, v = (tensor_of(x) for x in (query, key, value))
         groups = self.groups(q, k, v)
@@ -200,7 +210,7 @@ class ScaledDotProductAttention(Function):
         if choice < 0.3:
             arguments["is_causal"] = True
         elif choice < 0.8:
-            operands.append(Tensor(pick(random, ((t, s), (1, s), (*q[:-2], t, s))), pick(random, ("bool", "float32"))))
+            operands.append(
+                Tensor(pick(random, ((t, s), (1, s), (*q[:-2], t, s))), pick(random, ("bool", "float32")))
+            )
         return Case(arguments, tuple(operands))
-
-

@@ -33,7 +33,7 @@ def need_mask(kind: str, mask: Tensor | Scalar, operand: int) -> None:
 
 @op
 class Where(Function):
-    """`input` where `condition` is true, `other` elsewhere; all three broadcast, and numbers may stand for the last two.
+    """`input` where `condition` is true, `other` elsewhere; all three broadcast, and the last two may be numbers.
 
     where : bool[N, 1], [N, 4], [4] -> [N, 4]
     """
@@ -141,7 +141,11 @@ class Clamp(Function):
     def torch(self, input: Tensor) -> Any:
         if self.max is None:
             return method(Arg(0), "clamp", min=self.min)
-        return method(Arg(0), "clamp", max=self.max) if self.min is None else method(Arg(0), "clamp", self.min, self.max)
+        return (
+            method(Arg(0), "clamp", max=self.max)
+            if self.min is None
+            else method(Arg(0), "clamp", self.min, self.max)
+        )
 
     def onnx(self, g: OnnxTarget, input: OnnxValue) -> OnnxValue:
         dtype = promote(tensor_of(input), *self._bounds())

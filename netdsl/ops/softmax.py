@@ -138,3 +138,9 @@ class Softmax2d(Activation):
 
     def compute(self, g: OnnxTarget, x: OnnxValue) -> OnnxValue:
         return g.op("Softmax", x, axis=-3)
+
+    @classmethod
+    def sample(cls, random: Random) -> Case:
+        rank = pick(random, (4, 4, 4, 3, 2))
+        sizes = tuple(random.randint(1, 4) for _ in range(rank))
+        return Case({}, (Tensor(sizes, pick(random, ("float32",) * 9 + ("int64",))),))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from netdsl.ir.types import Tensor
 from netdsl.ops.base import Layer
@@ -15,8 +15,10 @@ class Twin(Layer):
     is_layer: ClassVar[bool] = False
     namespace: ClassVar[str] = "F"
 
-    def infer(self, input: Tensor) -> Any:
-        return super().infer(input)
+    if not TYPE_CHECKING:  # layers name their operand `x`, functions as torch does
+
+        def infer(self, input: Tensor) -> Any:
+            return super().infer(input)
 
     def given(self, input: Tensor) -> dict[str, Any]:
         """The arguments to write, by name."""

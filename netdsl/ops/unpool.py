@@ -5,14 +5,13 @@ from __future__ import annotations
 from random import Random
 from typing import ClassVar
 
-from netdsl.ir.decide import DimMismatch, join
 from netdsl.ir.dims import product
 from netdsl.ir.types import Tensor
+from netdsl.ops.agreement import agrees
 from netdsl.ops.base import Case, ShapeProblem, op
 from netdsl.ops.cases import pick
 from netdsl.ops.onnx_parts import reshaped, tensor_of
 from netdsl.ops.pool import Pool
-from netdsl.ops.promotion import mismatch_note
 from netdsl.ops.spatial import Counts, Sizes
 from netdsl.ops.target import OnnxTarget, OnnxValue
 
@@ -42,13 +41,7 @@ class _MaxUnpool(Pool):
                 label=f"this is {indices}",
                 help=help,
             )
-        note = None
-        fits = x.rank == indices.rank
-        for place, (left, right) in enumerate(zip(x.shape, indices.shape, strict=False)):
-            try:
-                join(left, right)
-            except DimMismatch as mismatch:
-                fits, note = False, mismatch_note(place, left, right, mismatch)
+        fits, note = agrees(x.shape, indices.shape)
         if not fits:
             label = f"this is {indices}, and the input is {x}"
             message = f"`{self.kind}` needs an index for each element of its input"

@@ -48,7 +48,9 @@ class LinearFunction(Function):
 
     def infer(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         if not input.rank:
-            raise ShapeProblem("E0401", "`linear` needs an input with axes", operand=0, label=f"this is {input}")
+            raise ShapeProblem(
+                "E0401", "`linear` needs an input with axes", operand=0, label=f"this is {input}"
+            )
         need_axes(self.kind, "weight", weight, 2, 1)
         for number, x in enumerate((input, weight, bias)):
             if not isinstance(x, Tensor):

@@ -72,7 +72,9 @@ class Machine:
         self.muted = False  # until the statement ends, as what is wrong with it has been said
         self.resumed = 0  # the number of the token at which the last recovery went on
         self.recoveries = 0
-        self.methods: list[Any] = [rule.action and getattr(builder, rule.action) for rule in self.tables.rules]
+        self.methods: list[Any] = [
+            rule.action and getattr(builder, rule.action) for rule in self.tables.rules
+        ]
 
     def run(self) -> Any:
         """The value of the start rule, or None where there is no going on."""
@@ -183,14 +185,20 @@ class Machine:
 
     def _could_take(self, kind: str) -> bool:
         """Whether reductions on this terminal end in a shift of it (or, for an end, in the start rule)."""
-        states = self.states.copy()
-        while (action := self.tables.actions[states[-1]].get(kind, 0)) < 0:
+        depth = len(self.states)
+        above: list[int] = []  # what reductions would put on top of the first `depth` states
+        while True:
+            state = above[-1] if above else self.states[depth - 1]
+            action = self.tables.actions[state].get(kind, 0)
+            if action >= 0:
+                return action > 0
             rule = self.tables.rules[-action - 1]
-            del states[len(states) - rule.size :]
-            states.append(self.tables.gotos[states[-1]][rule.origin])
-            if kind == END and states[-1] == self.last_state:
+            depth -= max(rule.size - len(above), 0)
+            del above[max(len(above) - rule.size, 0) :]
+            state = above[-1] if above else self.states[depth - 1]
+            above.append(self.tables.gotos[state][rule.origin])
+            if kind == END and above[-1] == self.last_state:
                 return True
-        return action > 0
 
     # ----------------------------------------------------------------------------------------------- mistakes
 

@@ -258,7 +258,9 @@ def _signs(scene: Scene) -> Hint | None:
     if token.kind in ("FLOOR", "SLASH") and (scene.starts_statement or scene.ahead(1).kind == "STAR"):
         return Hint("", ("a comment starts with `#`",))
     if opens_body(scene) and scene.before.kind == "EQUAL":
-        return Hint("", ("a body stands without `=`",), (Fix(_span(scene, scene.before), "", "remove the `=`"),))
+        return Hint(
+            "", ("a body stands without `=`",), (Fix(_span(scene, scene.before), "", "remove the `=`"),)
+        )
     if token.kind == "LBRACE" and "NUMBER" in scene.accepts and "LPAR" in scene.accepts:
         return Hint("", ("there are no dictionaries: a list is `[a, b]`, an argument `f(name = value)`",))
     if token.kind == "AT" and scene.starts_statement:

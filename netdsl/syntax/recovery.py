@@ -62,9 +62,9 @@ def _close_bodies(machine: Machine, index: int) -> None:
 
 def _go_home(machine: Machine) -> None:
     depth, _ = home_of(machine)
+    del machine.brackets[open_brackets(machine, depth) :]
     del machine.states[depth + 1 :], machine.values[depth:]
     del machine.starts[depth:], machine.ends[depth:], machine.heights[depth:]
-    del machine.brackets[open_brackets(machine, depth) :]
 
 
 def _put_header(machine: Machine, home: str) -> None:

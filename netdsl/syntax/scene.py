@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from netdsl.source import Source, Span
-from netdsl.syntax.tokens import END, NEWLINE, PARTNERS, Token
+from netdsl.syntax.tokens import CLOSERS, END, NEWLINE, PARTNERS, Token
 
 if TYPE_CHECKING:
     from netdsl.syntax.machine import Bracket, Machine
@@ -33,7 +33,9 @@ def home_of(machine: Machine) -> tuple[int, str]:
 
 def open_brackets(machine: Machine, depth: int) -> int:
     """How many brackets are open among the symbols that belong to the first states."""
-    return sum(isinstance(value, Token) and value.kind in PARTNERS for value in machine.values[:depth])
+    kinds = [value.kind for value in machine.values[depth:] if isinstance(value, Token)]
+    above = sum(kind in PARTNERS for kind in kinds) - sum(kind in CLOSERS for kind in kinds)
+    return len(machine.brackets) - above
 
 
 @dataclass(frozen=True)
