@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -27,7 +28,10 @@ from netdsl.backends.parity import check_parity, example_inputs, example_sizes, 
 from netdsl.backends.torch_names import MODULE_ATTRIBUTES
 from netdsl.backends.torch_source import source, sources
 from netdsl.ir.dims import evaluate
-from netdsl.ir.graph import Graph
+from netdsl.ir.graph import Graph, Input, Literal, Node, Output
+from netdsl.ir.types import Tensor
+from netdsl.ops import registry
+from netdsl.ops.base import ShapeProblem
 from netdsl.source import Span
 from tests.graphs import graph_of, graphs_of
 
@@ -442,6 +446,28 @@ def test_results_nested_by_torch_are_unpacked() -> None:
     assert torch.equal(module(x).out0, expected + module.second(x)[0])
 
 
+def test_a_block_used_at_free_and_at_known_sizes_has_one_class() -> None:
+    graph = graph_of("""
+    block Encoder(width) {
+      input x: [N, C, H, W]
+      output x -> c: Conv2d(width, 3, padding = 1) -> reshape(N, width, H * W)
+    }
+    model Two {
+      input a: [N, 3, H, W]
+      input b: [N, 3, 8, 8]
+      x = a -> one: Encoder(4)
+      y = b -> two: Encoder(4)
+      output (x -> mean(2)) + (y -> mean(2))
+    }""")
+    shared = replace(graph, nodes=tuple(replace(n, label="enc") if n.label else n for n in graph.nodes))
+    generated = source(shared)
+    assert "Encoder2" in source(graph)
+    assert "Encoder2" not in generated
+    module = build(shared)
+    assert set(state_shapes(module)) == {"enc.c.weight", "enc.c.bias"}
+    assert module(torch.randn(2, 3, 5, 7), torch.randn(2, 3, 8, 8)).shape == (2, 4)
+
+
 def test_sizes_a_list_needs_from_outside_are_passed_to_it() -> None:
     graph = graph_of(PASSED)
     assert "def forward(self, x: Tensor, n: int, t: int) -> Tensor:" in source(graph)
@@ -569,6 +595,58 @@ def test_example_integers_can_be_looked_up() -> None:
     assert ids.dtype == torch.int64
     assert ids.min() == 0
     assert ids.max() == 10
+
+
+def test_attention_is_exported_for_batches_of_one(tmp_path: Path) -> None:
+    graph = graph_of("model M { input x: [T, N, 16]\n output x -> mha: MultiheadAttention(4) }")
+    module = build(graph).eval()
+    exported.export(graph, module, tmp_path / "m.pt2")
+    run = torch.export.load(tmp_path / "m.pt2").module()
+    for shape in ((5, 1, 16), (1, 3, 16)):
+        x = torch.randn(shape)
+        assert torch.allclose(run(x), module(x), atol=1e-6)
+
+
+def test_a_size_torch_cannot_leave_free_is_named(tmp_path: Path) -> None:
+    graph = graph_of("model M { input x: [T, N, 6]\n output x -> lstm: LSTM(8) }")
+    with pytest.raises(BackendError, match="cannot leave `T` free"):
+        exported.export(graph, build(graph), tmp_path / "m.pt2")
+    assert [*tmp_path.iterdir()] == []
+
+
+# ------------------------------------------------------------------------------------------------ operations
+
+
+def single(kind: str, random: Random) -> Graph | None:
+    """A model of one random use of an operation; None where the use is not valid."""
+    cls = registry[kind]
+    case = cls.sample(random)
+    try:
+        op = cls(**case.arguments)
+        types = op.result_types(*case.operands)
+    except (ShapeProblem, ValueError):
+        return None
+    inputs = [Input(f"x{n}", o) for n, o in enumerate(o for o in case.operands if isinstance(o, Tensor))]
+    numbers = iter(range(len(inputs)))
+    operands = tuple(next(numbers) if isinstance(o, Tensor) else Literal(o.value) for o in case.operands)
+    results = tuple(range(len(inputs), len(inputs) + len(types)))
+    node = Node(op, operands, results, types, "layer" if cls.is_layer else None)
+    return Graph("model", "One", tuple(inputs), (node,), tuple(Output(result) for result in results))
+
+
+# TorchScript of torch 2.15 fails inside these classes of torch.
+UNSCRIPTED = ("MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d", "ConstantPad1d", "ConstantPad2d", "ConstantPad3d")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [kind for kind in registry if kind != "extern"])
+def test_every_operation_is_written_as_torch_and_torchscript_take_it(kind: str) -> None:
+    random = Random(kind)
+    for graph in filter(None, (single(kind, random) for _ in range(8))):
+        module = build(graph).eval()
+        assert state_shapes(module) == {key: state.shape for key, state in graph.state()}
+        if kind not in UNSCRIPTED:
+            torchscript.script(module)
 
 
 # ------------------------------------------------------------------------------------------------ hostile text

@@ -150,6 +150,9 @@ def test_stdin_is_a_file_called_minus() -> None:
     done = shell("check", "-", input=BROKEN)
     assert (done.returncode, done.stdout) == (1, "")
     assert " --> <stdin>:3:29\n" in done.stderr
+    endless = shell("check", "-", "--max-source", "1000", input="#" * 5000)
+    assert (endless.returncode, endless.stdout) == (1, "")
+    assert "stdin is larger than 1,000 bytes" in endless.stderr
 
 
 def test_a_sarif_log_is_written_beside_the_usual_text(run: Run) -> None:

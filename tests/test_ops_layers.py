@@ -176,6 +176,8 @@ def allowed(found: Trial) -> bool:
         return True  # weights and running statistics are float32, and torch lets only some of them mix
     if found.kind in ("RNN", "LSTM", "GRU") and arguments["dropout"]:
         return True  # dropout between the layers of a single layer: torch warns
+    if found.kind.startswith("CircularPad") and not isinstance(arguments["padding"], int):
+        return min(arguments["padding"]) < 0  # one side cropped and the other wrapped by more than is left
     if found.kind == "MultiheadAttention" and arguments["is_causal"]:
         return (
             arguments["add_bias_kv"] or arguments["add_zero_attn"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
@@ -18,9 +18,11 @@ from netdsl.backends.errors import BackendError
 from netdsl.backends.files import written
 from netdsl.backends.parity import (
     ExportResult,
+    check_parity,
     evaluating,
     example_inputs,
     example_sizes,
+    fits,
     parity_of,
     reached_by_name,
     tensors_of,
@@ -43,7 +45,7 @@ def export(graph: Graph, module: nn.Module, path: str | Path) -> ExportResult:
         with _explained():
             torch.export.save(recorded, beside)
             run = torch.export.load(beside).module()
-        difference, sizes = parity_of(graph, module, run)
+            difference, sizes = parity_of(graph, module, run)
     return ExportResult(Path(path), difference, sizes)
 
 
@@ -59,7 +61,26 @@ def program(graph: Graph, module: nn.Module) -> ExportedProgram:
         raise BackendError(
             f"torch.export cannot leave {which} free here: its program would take one size only"
         )
+    _drop_needless_guards(graph, module, found, sizes)
     return found
+
+
+def _drop_needless_guards(
+    graph: Graph, module: nn.Module, found: ExportedProgram, sizes: Mapping[str, int]
+) -> None:
+    """Leave out guards as `N != 1`, made for the strides of a view, where the program holds for 1 as well."""
+    guards: list[str] = list(getattr(found, "_guards_code", []))
+    kept = [guard for guard in guards if "!=" not in guard]
+    if kept == guards:
+        return
+    found._guards_code = kept  # type: ignore[attr-defined]
+    run = found.module()
+    ones = [{**sizes, name: 1} for name in graph.symbols]
+    ones = [choice for choice in ones if fits(graph, choice)]
+    try:
+        check_parity(module, run, lambda number: example_inputs(graph, ones[number]), range(len(ones)))
+    except (BackendError, RuntimeError, AssertionError):
+        found._guards_code = guards  # type: ignore[attr-defined]
 
 
 @contextmanager
@@ -71,6 +92,8 @@ def _explained() -> Iterator[None]:
         )
         try:
             yield
+        except BackendError:
+            raise
         except (RuntimeError, ValueError, AssertionError, TypeError, AttributeError) as problem:
             facts = [line for line in str(problem).splitlines() if line.strip()][:12]
             raise BackendError("torch.export does not take the model", facts) from problem

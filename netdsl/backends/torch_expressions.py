@@ -56,11 +56,15 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Make:
-    """A layer's constructor call. The first `positional` arguments stand without their names; "" has none."""
+    """A layer's constructor call. The first `positional` arguments stand without their names.
+
+    Where a name is "", all that can be said is what it would be called: `hints`.
+    """
 
     function: Any  # a dotted name, or something with a `name`
     arguments: tuple[tuple[str, Any], ...] = ()
     positional: int = 0
+    hints: tuple[str, ...] = field(default=(), compare=False)
     defaults: tuple[tuple[str, Any], ...] = field(default=(), compare=False)
 
 

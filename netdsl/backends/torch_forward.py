@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Final, NamedTuple
@@ -88,6 +89,7 @@ class Forward:
         graph = self.sketch.graph
         self.steps = steps(self.sketch)
         self.inputs = input_names(entry.name for entry in graph.inputs)
+        self.uses = Counter(step.applied.node.label for step in self.steps)
         self.local = {value: access.local or access.text for value, access in self.fixed.items()}
         self.variables = Variables(graph, self.steps, self.inputs, self.local, self.avoid)
         written = [self._named(place, step) for place, step in enumerate(self.steps)]
@@ -100,7 +102,7 @@ class Forward:
             self.value, self.note = last.tree, last.note
         lines = self._tensors_reached() + self._sizes_read()
         for training, group in groupby(range(len(written)), key=lambda place: self.steps[place].training):
-            inside = self._group(list(group), written)
+            inside = self._group([*group], written)
             lines += self._in_training(training, inside) if training else inside
         return lines
 
@@ -118,26 +120,27 @@ class Forward:
         if isinstance(tree, Use):
             tree = Use(tree.args, tree.kwargs, access.text)
         note = self._note(place, step)
-        if self._is_returned(place):
-            return Written("", tree, note, access)
         used = [value in self.variables.last for value in entry.node.results]
+        if self._is_returned(place):
+            picked = tree if entry.gives is None else _picked(tree, entry.gives, used.index(True))
+            return Written("", picked, note, access)
         names = self.variables.results(place, used)
         if entry.gives is None:
             return Written(f"{names[0]} = ", tree, note, access)
         if sum(used) == 1:
-            return Written(
-                f"{names[used.index(True)]} = ", _picked(tree, entry.gives, used.index(True)), note, access
-            )
+            only = used.index(True)
+            return Written(f"{names[only]} = ", _picked(tree, entry.gives, only), note, access)
         return Written(f"{_pattern(entry.gives, names)} = ", tree, note, access)
 
     def _is_returned(self, place: int) -> bool:
         """Whether a step is the last, and its value what `forward` returns."""
-        entry = self.steps[place].applied
-        if self.returns or place < len(self.steps) - 1 or entry.gives is not None:
+        if self.returns or place < len(self.steps) - 1:
             return False
+        entry = self.steps[place].applied
+        used = [value for value in entry.node.results if value in self.variables.last]
         scripted = entry.make is not None and self.reach(entry).scripted
         looped = any(entry.node.label in loop.labels for loop in self.loops.values())
-        return not scripted and not looped and entry.node.results == (self.sketch.graph.outputs[0].value,)
+        return not scripted and not looped and used == [self.sketch.graph.outputs[0].value]
 
     def _note(self, place: int, step: Step) -> str:
         """The shape of the results, where it is not that of the step's first operand."""
@@ -182,56 +185,47 @@ class Forward:
                 lines += _both_ways(INDENT, f"{self.local[value]} = ", [access.scripted], [access.text])
         return lines
 
-    def _group(self, places: list[int], written: list[Written]) -> list[str]:
+    def _group(self, places: Sequence[int], written: list[Written]) -> list[str]:
         """The lines of steps that follow each other, all in training only or none."""
         lines: list[str] = []
-        while places:
-            first = places[0]
-            loop = self.loops.get(self.steps[first].applied.node.label or "")
-            count = len(loop.labels) if loop else 0
-            if (
-                loop
-                and places[:count] == [*range(first, first + count)]
-                and self._is_loop(first, loop, written)
-            ):
-                item = unique(loop.item, {*self.variables.of.values(), *self.writer.sizes.values()})
-                use = written[first].tree
-                tree = Use(use.args, use.kwargs, item)
-                indent = INDENT + "    " * bool(self.steps[first].training)
-                lines.append(f"{indent}for {item} in {loop.text}:")
-                lines += statement(self.writer, indent + "    ", written[first].target, tree)
-                places = places[count:]
+        skip_to = 0
+        for place in places:
+            if place < skip_to:
+                continue
+            loop = self.loops.get(self.steps[place].applied.node.label or "")
+            if loop is not None and self._is_loop(place, loop, written):
+                lines += self._loop(place, loop, written[place])
+                skip_to = place + len(loop.labels)
             else:
-                lines += self._step(first, written[first])
-                places = places[1:]
+                lines += self._step(place, written[place])
         return lines
+
+    def _loop(self, first: int, loop: Loop, written: Written) -> list[str]:
+        item = unique(loop.item, {*self.variables.of.values(), *self.writer.sizes.values()})
+        indent = INDENT + "    " * bool(self.steps[first].training)
+        tree = Use(written.tree.args, written.tree.kwargs, item)
+        body = statement(self.writer, indent + "    ", written.target, tree)
+        return [f"{indent}for {item} in {loop.text}:", *body]
 
     def _is_loop(self, first: int, loop: Loop, written: list[Written]) -> bool:
         """Whether each layer of a container takes what the one before it gives, all else being equal."""
-        target = written[first].target
-        rest = None
+        if first + len(loop.labels) > len(written) or any(self.uses[label] > 1 for label in loop.labels):
+            return False
+        target, kind = written[first].target, (self.steps[first].training, None)
+        rest: Any = None
         for place, label in enumerate(loop.labels, first):
-            step = self.steps[place]
-            if (
-                step.applied.node.label != label
-                or written[place].target != target
-                or step.applied.gives is not None
-            ):
+            step, tree = self.steps[place], written[place].tree
+            alike = written[place].target == target and (step.training, step.applied.gives) == kind
+            if step.applied.node.label != label or not alike or not isinstance(tree, Use):
                 return False
-            tree = written[place].tree
-            if not isinstance(tree, Use) or not tree.args or not isinstance(tree.args[0], Value):
-                return False
-            before = tree.args[0].number
-            if f"{self.variables.of.get(before)} = " != target:
-                return False
-            if place > first and (before,) != self.steps[place - 1].applied.node.results:
-                return False
+            before = tree.args[0].number if tree.args and isinstance(tree.args[0], Value) else -1
             others = (tree.args[1:], tree.kwargs)
-            if rest not in (None, others) or before in values_in(others):
+            if f"{self.variables.of.get(before)} = " != target or before in values_in(others):
+                return False
+            if place > first and ((before,) != self.steps[place - 1].applied.node.results or rest != others):
                 return False
             rest = others
-        labels = [step.applied.node.label for step in self.steps]
-        return all(labels.count(label) == 1 for label in loop.labels)
+        return True
 
     def _step(self, place: int, written: Written) -> list[str]:
         indent = INDENT + "    " * bool(self.steps[place].training)
@@ -280,11 +274,8 @@ class Forward:
                 lines.append(f"{INDENT}    {name} = {text}")
                 text = name
             values.append(text)
-        inside = ", ".join(values)
-        return [
-            *lines,
-            f"{INDENT}return {inside if self.returns == 'tuple' else f'{self.returns}({inside})'}",
-        ]
+        result = ", ".join(values) if self.returns == "tuple" else f"{self.returns}({', '.join(values)})"
+        return [*lines, f"{INDENT}return {result}"]
 
 
 def _both_ways(indent: str, target: str, scripted: list[str], plain: list[str]) -> list[str]:

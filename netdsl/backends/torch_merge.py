@@ -87,10 +87,12 @@ class Walk:
     def make(self, tree: Make) -> Make:
         ordinal = self.count
         self.makes[ordinal] = tree
-        arguments = [
-            (name, self.named((ordinal, name), value) if name else self.tree(value))
-            for name, value in self.completed(ordinal, tree.arguments)
-        ]
+        arguments: list[tuple[str, Any]] = []
+        for place, (name, value) in enumerate(self.completed(ordinal, tree.arguments)):
+            if name:
+                arguments.append((name, self.named((ordinal, name), value)))
+            else:
+                arguments.append((name, self.tree(value, tree.hints[place] if tree.hints else "size")))
         return replace(tree, arguments=tuple(arguments), positional=self.positional(ordinal))
 
     def named(self, place: Place, value: Any) -> Any:

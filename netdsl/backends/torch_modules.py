@@ -51,14 +51,10 @@ class Attributes:
     def __init__(self, sketch: Sketch) -> None:
         self.sketch = sketch
         self.root = Branch()
-        self.taken = {entry.parameter.name for entry in sketch.learned} | {
-            e.buffer.name for e in sketch.fixed
-        }
-        self.fixed: dict[int, Access] = {}
-        for entry in sketch.learned:
-            self.fixed[entry.parameter.value] = _own(entry.parameter.name, "_parameters")
-        for buffer in sketch.fixed:
-            self.fixed[buffer.buffer.value] = _own(buffer.buffer.name, "_buffers")
+        own = [(entry.parameter, "_parameters") for entry in sketch.learned]
+        own += [(entry.buffer, "_buffers") for entry in sketch.fixed]
+        self.taken = {held.name for held, _ in own}
+        self.fixed = {held.value: _own(held.name, registry) for held, registry in own}
         for applied in sketch.nodes:
             if applied.node.label is not None and applied.make is not None:
                 self._place(applied.node.label, applied)
@@ -113,14 +109,12 @@ class Attributes:
             )
 
     def _name_unlabelled(self) -> Iterator[tuple[Any, str]]:
-        kinds: dict[str, list[Any]] = {}
+        kinds: dict[str, dict[Any, None]] = {}
         for applied in self.sketch.nodes:
             if applied.make is not None and applied.node.label is None:
                 op: Any = applied.node.op
                 kind = (op.name if isinstance(op, Graph) else op.kind).lower()
-                identities = kinds.setdefault(identifier(kind), [])
-                if _identity(applied) not in identities:
-                    identities.append(_identity(applied))
+                kinds.setdefault(identifier(kind), {})[_identity(applied)] = None
         for kind, identities in kinds.items():
             for count, identity in enumerate(identities, 1):
                 name = kind if len(identities) == 1 else f"{kind}_{count}"
@@ -174,13 +168,9 @@ def _holds_for(one: Applied | None, other: Applied | None) -> bool:
 def _identity(applied: Applied) -> Any:
     """What layers without a label share an attribute by: all that makes them, or the node where they may have state."""
     make = applied.make
-    if (
-        isinstance(make, Make)
-        and isinstance(make.function, str)
-        and make.function.split(".")[0] not in _ALIKE
-    ):
-        return applied.node.results
-    return make
+    function = make.function if isinstance(make, Make) else None
+    foreign = isinstance(function, str) and function.split(".")[0] not in _ALIKE
+    return applied.node.results if foreign else make
 
 
 def _own(name: str, registry: str) -> Access:
@@ -197,9 +187,8 @@ def _reach(branch: Branch, access: Access) -> None:
     branch.access = access
     for name, part in branch.parts.items():
         if branch.made is not None:
-            text = (
-                f"{access.text}.{name}" if is_attribute(name) else f"getattr({access.text}, {literal(name)})"
-            )
+            got = f"getattr({access.text}, {literal(name)})"
+            text = f"{access.text}.{name}" if is_attribute(name) else got
         else:
             text = f"{access.text}[{name if branch.is_list else literal(name)}]"
         scripted = text.replace(access.text, access.scripted, 1) if access.scripted else ""
@@ -233,9 +222,8 @@ def _module(writer: Writer, name: str, branch: Branch) -> list[str]:
             target = f"{owner}._modules[{literal(part)}] = "
             lines += statement(writer, INDENT, target, _made(inside, later))
         else:
-            lines += statement(
-                writer, INDENT, "", Use((part, _made(inside, later)), (), f"{owner}.add_module")
-            )
+            added = Use((part, _made(inside, later)), (), f"{owner}.add_module")
+            lines += statement(writer, INDENT, "", added)
     return lines
 
 
@@ -248,15 +236,10 @@ def _made(branch: Branch, later: list[tuple[str, str, Branch]]) -> Any:
         ordered = [branch.parts[str(number)] for number in range(len(branch.parts))]
         items = runs(tuple(_made(part, later) for part in ordered))
         return Call("nn.ModuleList", ([_alone(item, len(items)) for item in items],))
-    keys: list[str] = []
-    items_: list[Any] = []
-    for name, part in branch.parts.items():
-        if name in MODULE_ATTRIBUTES or name in CONTAINER_ATTRIBUTES:
-            later.append((branch.access.text, name, part))
-        else:
-            keys.append(name)
-            items_.append(_made(part, later))
-    return Call("nn.ModuleDict", (Pairs(tuple(keys), tuple(items_)),))
+    held = {n: p for n, p in branch.parts.items() if n not in MODULE_ATTRIBUTES | CONTAINER_ATTRIBUTES}
+    later += [(branch.access.text, n, p) for n, p in branch.parts.items() if n not in held]
+    made = tuple(_made(part, later) for part in held.values())
+    return Call("nn.ModuleDict", (Pairs(tuple(held), made),))
 
 
 def _alone(item: Any, count: int) -> Any:

@@ -11,6 +11,7 @@ from netdsl.backends.torch_names import CONTAINER_ATTRIBUTES, MODULE_ATTRIBUTES
 from netdsl.backends.torch_sizes import size_places
 from netdsl.ir.dims import symbol
 from netdsl.ir.graph import Buffer, Graph, Literal, Node, Parameter
+from netdsl.ops.base import Layer
 from netdsl.ops.target import Call, Symbol, call
 
 
@@ -136,24 +137,22 @@ def _nesting(op: Any, types: tuple[Any, ...]) -> Any:
 
 
 def _constructor(op: Any, made: Call) -> Make:
-    """A layer's constructor call with the names of its positional arguments, and the defaults of the others."""
-    names = (*op.inferred, *op.positional)
-    known = names if len(made.args) <= len(names) and _starts_with_inferred(op, made) else ()
-    args = tuple((known[i] if known else "", value) for i, value in enumerate(made.args))
+    """A layer's constructor call, with the names and defaults of its arguments where it is made the usual way."""
+    given = [name for name in op.positional if name in op.arguments()][: len(made.args)]
+    before = op.inferred[: len(made.args) - len(given)]
+    usual = type(op).torch is Layer.torch and type(op).module is Layer.module
+    if usual:
+        names = (*before, *given)
+    else:
+        values = [op.arguments()[name] for name in given]
+        names = (*before, *given) if [*made.args[len(before) :]] == values else (*given, *before)
+    args = tuple((names[i] if usual else "", value) for i, value in enumerate(made.args))
     defaults = tuple(
         (name, entry.get_default(call_default_factory=True))
         for name, entry in type(op).model_fields.items()
-        if not entry.is_required()
+        if usual and not entry.is_required()
     )
-    return Make(made.function, args + made.kwargs, len(made.args), defaults)
-
-
-def _starts_with_inferred(op: Any, made: Call) -> bool:
-    """Whether the positional arguments are those of the language, after the inferred ones."""
-    given = op.arguments()
-    written = [given[name] for name in op.positional if name in given]
-    after = list(made.args[len(op.inferred) :])
-    return after == written[: len(after)]
+    return Make(made.function, args + made.kwargs, len(made.args), names, defaults)
 
 
 def _learned(parameter: Parameter) -> Learned:

@@ -15,10 +15,10 @@ from netdsl.backends.torch_names import DOC_WIDTH, class_name, comment, docstrin
 from netdsl.backends.torch_sizes import ShapeText
 from netdsl.ir.graph import Graph
 
-__all__ = ["Written", "source", "sources", "write"]
+__all__ = ["PythonFile", "source", "sources", "write"]
 
 
-class Written(NamedTuple):
+class PythonFile(NamedTuple):
     """A Python file, and what the classes of the models are called in it."""
 
     text: str
@@ -35,7 +35,7 @@ def sources(graphs: Sequence[Graph]) -> str:
     return write(graphs).text
 
 
-def write(graphs: Sequence[Graph]) -> Written:
+def write(graphs: Sequence[Graph]) -> PythonFile:
     """The Python file of some models, and the names of their classes."""
     classes = Classes(graphs)
     name_classes(classes, graphs)
@@ -43,17 +43,18 @@ def write(graphs: Sequence[Graph]) -> Written:
     taken = {*(made.name for made in classes.classes), *imported.values()}
     needed: set[ModuleClass] = {classes.of[id(graph)] for graph in graphs}
     used: set[str] = set()
-    sections: list[str] = []
+    sections: list[list[str]] = []
     for made in reversed(classes.classes):  # callers first: a class that none of them makes is not written
         if made in needed:
             written = Class(made, classes, taken, imported)
-            sections = written.sections() + sections
+            sections.append(written.sections())
             needed |= written.writer.classes
             used |= {*written.writer.used, *(["NamedTuple"] if written.outputs else [])}
     models = tuple(classes.of[id(graph)].name for graph in graphs)
     head = docstring([f"{_listed(models)} in PyTorch, compiled by netdsl."], "")
-    text = "\n\n\n".join(["\n".join([*head, "", *imports(used, imported)]), *sections]) + "\n"
-    return Written(text, models)
+    top = "\n".join([*head, "", *imports(used, imported)])
+    text = "\n\n\n".join([top, *(part for parts in reversed(sections) for part in parts)]) + "\n"
+    return PythonFile(text, models)
 
 
 def name_classes(classes: Classes, models: Sequence[Graph]) -> None:

@@ -15,9 +15,7 @@ from netdsl.ir.graph import Graph, Node
 from netdsl.ir.measure import live_values
 
 _FRESH: Final = ("x", "y", "z", "u", "v", "w")
-_SHORT: Final = (
-    2  # a name of the source up to this long is a variable that may take the next value of its chain
-)
+_SHORT: Final = 2  # a longer name of the source says what it holds, and takes no other value of its chain
 _END: Final = 1 << 60
 
 

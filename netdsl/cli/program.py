@@ -45,8 +45,13 @@ def read(path: str, report: Report) -> Source | None:
     """The file at `path`, or what comes on stdin for `-`."""
     if path != "-":
         return read_source(path, report, limits())
+    most = limits().source
+    given = sys.stdin.buffer.read(most + 1)
+    if len(given) > most:
+        problem(report, "E0106", f"stdin is larger than {most:,} bytes")
+        return None
     try:
-        return Source(sys.stdin.buffer.read().decode("utf-8-sig"), "<stdin>")
+        return Source(given.decode("utf-8-sig"), "<stdin>")
     except UnicodeDecodeError as fault:
         problem(report, "E0213", f"stdin is not UTF-8 text (byte {fault.start})")
         return None

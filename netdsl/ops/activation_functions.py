@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from netdsl.ops.activation import (
     CELU,
     ELU,
@@ -39,7 +37,7 @@ class ReluFunction(Twin, ReLU):
     relu : [N, C, H, W] -> [N, C, H, W]
     """
 
-    kind: ClassVar[str] = "relu"
+    kind = "relu"
 
 
 @op
@@ -49,7 +47,7 @@ class Relu6Function(Twin, ReLU6):
     relu6 : [N, C, H, W] -> [N, C, H, W]
     """
 
-    kind: ClassVar[str] = "relu6"
+    kind = "relu6"
 
 
 @op
@@ -59,8 +57,8 @@ class HardtanhFunction(Twin, Hardtanh):
     hardtanh(0.0, 1.0) : [N, C, H, W] -> [N, C, H, W]
     """
 
-    kind: ClassVar[str] = "hardtanh"
-    positional: ClassVar[tuple[str, ...]] = ("min_val", "max_val")
+    kind = "hardtanh"
+    positional = ("min_val", "max_val")
 
 
 @op
@@ -70,8 +68,8 @@ class ThresholdFunction(Twin, Threshold):
     threshold(0.1, 20.0) : [N, C, H, W] -> [N, C, H, W]
     """
 
-    kind: ClassVar[str] = "threshold"
-    positional: ClassVar[tuple[str, ...]] = ("threshold", "value")
+    kind = "threshold"
+    positional = ("threshold", "value")
 
 
 @op
@@ -81,8 +79,8 @@ class LeakyReluFunction(Twin, LeakyReLU):
     leaky_relu(0.2) : [N, C, H, W] -> [N, C, H, W]
     """
 
-    kind: ClassVar[str] = "leaky_relu"
-    positional: ClassVar[tuple[str, ...]] = ("negative_slope",)
+    kind = "leaky_relu"
+    positional = ("negative_slope",)
 
 
 @op
@@ -92,8 +90,8 @@ class EluFunction(Twin, ELU):
     elu : [N, C, H, W] -> [N, C, H, W]
     """
 
-    kind: ClassVar[str] = "elu"
-    positional: ClassVar[tuple[str, ...]] = ("alpha",)
+    kind = "elu"
+    positional = ("alpha",)
 
 
 @op
@@ -103,7 +101,7 @@ class SeluFunction(Twin, SELU):
     selu : [N, 64] -> [N, 64]
     """
 
-    kind: ClassVar[str] = "selu"
+    kind = "selu"
 
 
 @op
@@ -113,8 +111,8 @@ class CeluFunction(Twin, CELU):
     celu(0.5) : [N, 64] -> [N, 64]
     """
 
-    kind: ClassVar[str] = "celu"
-    positional: ClassVar[tuple[str, ...]] = ("alpha",)
+    kind = "celu"
+    positional = ("alpha",)
 
 
 @op
@@ -125,8 +123,8 @@ class GeluFunction(Twin, GELU):
     gelu(approximate = "tanh") : [N, T, 64] -> [N, T, 64]
     """
 
-    kind: ClassVar[str] = "gelu"
-    positional: ClassVar[tuple[str, ...]] = ()
+    kind = "gelu"
+    positional = ()
 
 
 @op
@@ -136,8 +134,8 @@ class GluFunction(Twin, GLU):
     glu(1) : [N, 2*C, H, W] -> [N, C, H, W]
     """
 
-    kind: ClassVar[str] = "glu"
-    positional: ClassVar[tuple[str, ...]] = ("dim",)
+    kind = "glu"
+    positional = ("dim",)
 
 
 @op
@@ -147,7 +145,7 @@ class SiluFunction(Twin, SiLU):
     silu : [N, C, H, W] -> [N, C, H, W]
     """
 
-    kind: ClassVar[str] = "silu"
+    kind = "silu"
 
 
 @op
@@ -157,7 +155,7 @@ class MishFunction(Twin, Mish):
     mish : [N, C, H, W] -> [N, C, H, W]
     """
 
-    kind: ClassVar[str] = "mish"
+    kind = "mish"
 
 
 @op
@@ -167,8 +165,8 @@ class SigmoidFunction(Twin, Sigmoid):
     sigmoid : [N, 1] -> [N, 1]
     """
 
-    kind: ClassVar[str] = "sigmoid"
-    namespace: ClassVar[str] = "torch"
+    kind = "sigmoid"
+    namespace = "torch"
 
 
 @op
@@ -178,7 +176,7 @@ class LogSigmoidFunction(Twin, LogSigmoid):
     logsigmoid : [N, 1] -> [N, 1]
     """
 
-    kind: ClassVar[str] = "logsigmoid"
+    kind = "logsigmoid"
 
 
 @op
@@ -188,8 +186,8 @@ class TanhFunction(Twin, Tanh):
     tanh : [N, 64] -> [N, 64]
     """
 
-    kind: ClassVar[str] = "tanh"
-    namespace: ClassVar[str] = "torch"
+    kind = "tanh"
+    namespace = "torch"
 
 
 @op
@@ -199,7 +197,7 @@ class TanhshrinkFunction(Twin, Tanhshrink):
     tanhshrink : [N, 64] -> [N, 64]
     """
 
-    kind: ClassVar[str] = "tanhshrink"
+    kind = "tanhshrink"
 
 
 @op
@@ -209,7 +207,7 @@ class SoftsignFunction(Twin, Softsign):
     softsign : [N, 64] -> [N, 64]
     """
 
-    kind: ClassVar[str] = "softsign"
+    kind = "softsign"
 
 
 @op
@@ -219,8 +217,8 @@ class SoftplusFunction(Twin, Softplus):
     softplus : [N, 64] -> [N, 64]
     """
 
-    kind: ClassVar[str] = "softplus"
-    positional: ClassVar[tuple[str, ...]] = ("beta", "threshold")
+    kind = "softplus"
+    positional = ("beta", "threshold")
 
 
 @op
@@ -230,8 +228,8 @@ class SoftshrinkFunction(Twin, Softshrink):
     softshrink : [N, 64] -> [N, 64]
     """
 
-    kind: ClassVar[str] = "softshrink"
-    positional: ClassVar[tuple[str, ...]] = ("lambd",)
+    kind = "softshrink"
+    positional = ("lambd",)
 
 
 @op
@@ -241,8 +239,8 @@ class HardshrinkFunction(Twin, Hardshrink):
     hardshrink : [N, 64] -> [N, 64]
     """
 
-    kind: ClassVar[str] = "hardshrink"
-    positional: ClassVar[tuple[str, ...]] = ("lambd",)
+    kind = "hardshrink"
+    positional = ("lambd",)
 
 
 @op
@@ -252,7 +250,7 @@ class HardswishFunction(Twin, Hardswish):
     hardswish : [N, C, H, W] -> [N, C, H, W]
     """
 
-    kind: ClassVar[str] = "hardswish"
+    kind = "hardswish"
 
 
 @op
@@ -262,4 +260,4 @@ class HardsigmoidFunction(Twin, Hardsigmoid):
     hardsigmoid : [N, C, H, W] -> [N, C, H, W]
     """
 
-    kind: ClassVar[str] = "hardsigmoid"
+    kind = "hardsigmoid"

@@ -22,8 +22,8 @@ class Binary(Function):
     """Two operands, element by element. `symbol` is how the language writes it, or empty."""
 
     symbol: ClassVar[str] = ""
-    elementwise: ClassVar[bool] = True
-    takes_scalars: ClassVar[bool] = True
+    elementwise = True
+    takes_scalars = True
     sample_dtypes: ClassVar[tuple[str, ...]] = ("float32", "float32", "int64", "bool")
 
     def infer(self, input: Operand, other: Operand) -> Tensor:
@@ -103,8 +103,8 @@ class Add(_Scaled):
     add : int64[N], [N] -> [N]
     """
 
-    kind: ClassVar[str] = "add"
-    symbol: ClassVar[str] = "+"
+    kind = "add"
+    symbol = "+"
 
     def computed_dtype(self, dtype: str) -> str:
         return numeric(dtype)
@@ -120,9 +120,9 @@ class Sub(_Scaled):
     sub : [N, 4], [N, 1] -> [N, 4]
     """
 
-    kind: ClassVar[str] = "sub"
-    symbol: ClassVar[str] = "-"
-    sample_dtypes: ClassVar[tuple[str, ...]] = ("float32", "float32", "int64", "int32")
+    kind = "sub"
+    symbol = "-"
+    sample_dtypes = ("float32", "float32", "int64", "int32")
 
     def result_dtype(self, input: Operand, other: Operand) -> str:
         no_bool("-", input, other)
@@ -139,8 +139,8 @@ class Mul(Binary):
     mul : [N, 8, H, W], [N, 8, 1, 1] -> [N, 8, H, W]
     """
 
-    kind: ClassVar[str] = "mul"
-    symbol: ClassVar[str] = "*"
+    kind = "mul"
+    symbol = "*"
 
     def computed_dtype(self, dtype: str) -> str:
         return numeric(dtype)
@@ -158,10 +158,10 @@ class Div(Binary):
     div(rounding_mode = "floor") : int64[N], int64[N] -> int64[N]
     """
 
-    kind: ClassVar[str] = "div"
-    symbol: ClassVar[str] = "/"
+    kind = "div"
+    symbol = "/"
     rounding_mode: Literal["trunc", "floor"] | None = None
-    sample_dtypes: ClassVar[tuple[str, ...]] = ("float32", "float32", "int64", "int32")
+    sample_dtypes = ("float32", "float32", "int64", "int32")
 
     def result_dtype(self, input: Operand, other: Operand) -> str:
         dtype = promote(input, other)
@@ -200,9 +200,9 @@ class FloorDivide(Binary):
     floor_divide : int64[N], int64[N] -> int64[N]
     """
 
-    kind: ClassVar[str] = "floor_divide"
-    symbol: ClassVar[str] = "//"
-    sample_dtypes: ClassVar[tuple[str, ...]] = ("float32", "int64", "int64", "int32")
+    kind = "floor_divide"
+    symbol = "//"
+    sample_dtypes = ("float32", "int64", "int64", "int32")
 
     def torch(self, input: Operand, other: Operand) -> Any:
         if isinstance(input, Tensor):
@@ -225,9 +225,9 @@ class Remainder(Binary):
     remainder : int64[N], int64[N] -> int64[N]
     """
 
-    kind: ClassVar[str] = "remainder"
-    symbol: ClassVar[str] = "%"
-    sample_dtypes: ClassVar[tuple[str, ...]] = ("float32", "int64", "int64", "int32")
+    kind = "remainder"
+    symbol = "%"
+    sample_dtypes = ("float32", "int64", "int64", "int32")
 
     def result_dtype(self, input: Operand, other: Operand) -> str:
         dtype = promote(input, other)
@@ -245,9 +245,9 @@ class Pow(Binary):
     pow : [N, 4], [4] -> [N, 4]
     """
 
-    kind: ClassVar[str] = "pow"
-    symbol: ClassVar[str] = "**"
-    sample_dtypes: ClassVar[tuple[str, ...]] = ("float32", "float32", "int64", "float32")
+    kind = "pow"
+    symbol = "**"
+    sample_dtypes = ("float32", "float32", "int64", "float32")
 
     def result_dtype(self, input: Operand, other: Operand) -> str:
         dtype = promote(input, other)
@@ -281,8 +281,8 @@ class Neg(Function):
     neg : [N, 4] -> [N, 4]
     """
 
-    kind: ClassVar[str] = "neg"
-    elementwise: ClassVar[bool] = True
+    kind = "neg"
+    elementwise = True
 
     def infer(self, input: Tensor) -> Tensor:
         no_bool("-", input)
@@ -308,8 +308,8 @@ class Minimum(Binary):
     minimum : [N, 4], [4] -> [N, 4]
     """
 
-    kind: ClassVar[str] = "minimum"
-    takes_scalars: ClassVar[bool] = False
+    kind = "minimum"
+    takes_scalars = False
 
     def computed_dtype(self, dtype: str) -> str:
         return numeric(dtype)
@@ -325,8 +325,8 @@ class Maximum(Binary):
     maximum : [N, 4], [4] -> [N, 4]
     """
 
-    kind: ClassVar[str] = "maximum"
-    takes_scalars: ClassVar[bool] = False
+    kind = "maximum"
+    takes_scalars = False
 
     def computed_dtype(self, dtype: str) -> str:
         return numeric(dtype)
@@ -343,7 +343,7 @@ class Matmul(Function):
     matmul : [N, 4], [4] -> [N]
     """
 
-    kind: ClassVar[str] = "matmul"
+    kind = "matmul"
 
     def infer(self, input: Tensor, other: Tensor) -> Tensor:
         for number, x in enumerate((input, other)):

@@ -38,9 +38,9 @@ class Lt(_Comparison):
     lt : [N, 4], [4] -> bool[N, 4]
     """
 
-    kind: ClassVar[str] = "lt"
-    symbol: ClassVar[str] = "<"
-    operator: ClassVar[str] = "Less"
+    kind = "lt"
+    symbol = "<"
+    operator = "Less"
 
 
 @op
@@ -50,9 +50,9 @@ class Le(_Comparison):
     le : [N, 4], [4] -> bool[N, 4]
     """
 
-    kind: ClassVar[str] = "le"
-    symbol: ClassVar[str] = "<="
-    operator: ClassVar[str] = "LessOrEqual"
+    kind = "le"
+    symbol = "<="
+    operator = "LessOrEqual"
 
 
 @op
@@ -62,9 +62,9 @@ class Gt(_Comparison):
     gt : [N, 4], [4] -> bool[N, 4]
     """
 
-    kind: ClassVar[str] = "gt"
-    symbol: ClassVar[str] = ">"
-    operator: ClassVar[str] = "Greater"
+    kind = "gt"
+    symbol = ">"
+    operator = "Greater"
 
 
 @op
@@ -74,9 +74,9 @@ class Ge(_Comparison):
     ge : [N, 4], [4] -> bool[N, 4]
     """
 
-    kind: ClassVar[str] = "ge"
-    symbol: ClassVar[str] = ">="
-    operator: ClassVar[str] = "GreaterOrEqual"
+    kind = "ge"
+    symbol = ">="
+    operator = "GreaterOrEqual"
 
 
 @op
@@ -86,9 +86,9 @@ class Eq(_Comparison):
     eq : int64[T, 1], int64[1, T] -> bool[T, T]
     """
 
-    kind: ClassVar[str] = "eq"
-    symbol: ClassVar[str] = "=="
-    operator: ClassVar[str] = "Equal"
+    kind = "eq"
+    symbol = "=="
+    operator = "Equal"
 
 
 @op
@@ -98,8 +98,8 @@ class Ne(_Comparison):
     ne : int64[N], int64[N] -> bool[N]
     """
 
-    kind: ClassVar[str] = "ne"
-    symbol: ClassVar[str] = "!="
+    kind = "ne"
+    symbol = "!="
 
     def compute(self, g: OnnxTarget, left: OnnxValue, right: OnnxValue, dtype: str) -> OnnxValue:
         return g.op("Not", g.op("Equal", left, right))
@@ -109,7 +109,7 @@ class _Logic(Binary):
     """Everything but zero counts as true."""
 
     operator: ClassVar[str]
-    takes_scalars: ClassVar[bool] = False
+    takes_scalars = False
 
     def result_dtype(self, input: Operand, other: Operand) -> str:
         return "bool"
@@ -125,8 +125,8 @@ class LogicalAnd(_Logic):
     logical_and : bool[N, 4], bool[4] -> bool[N, 4]
     """
 
-    kind: ClassVar[str] = "logical_and"
-    operator: ClassVar[str] = "And"
+    kind = "logical_and"
+    operator = "And"
 
 
 @op
@@ -136,8 +136,8 @@ class LogicalOr(_Logic):
     logical_or : bool[N, 4], bool[4] -> bool[N, 4]
     """
 
-    kind: ClassVar[str] = "logical_or"
-    operator: ClassVar[str] = "Or"
+    kind = "logical_or"
+    operator = "Or"
 
 
 @op
@@ -147,8 +147,8 @@ class LogicalXor(_Logic):
     logical_xor : bool[N, 4], bool[4] -> bool[N, 4]
     """
 
-    kind: ClassVar[str] = "logical_xor"
-    operator: ClassVar[str] = "Xor"
+    kind = "logical_xor"
+    operator = "Xor"
 
 
 @op
@@ -158,8 +158,8 @@ class LogicalNot(Function):
     logical_not : bool[N, 4] -> bool[N, 4]
     """
 
-    kind: ClassVar[str] = "logical_not"
-    elementwise: ClassVar[bool] = True
+    kind = "logical_not"
+    elementwise = True
 
     def infer(self, input: Tensor) -> Tensor:
         return input.with_dtype("bool")

@@ -16,15 +16,11 @@ from netdsl.ops.base import AnyDim, Case, Function, ShapeProblem, Size, op
 from netdsl.ops.cases import pick, shape, tensor
 from netdsl.ops.onnx_parts import cast, expanded, finish, tensor_of
 from netdsl.ops.promotion import Dtype, category, scalar_dtype
-from netdsl.ops.target import Arg, OnnxTarget, OnnxValue, Symbol, call
+from netdsl.ops.reduce import named_dtype
+from netdsl.ops.target import Arg, OnnxTarget, OnnxValue, call
 
 Number = int | float | bool
 CREATED = ("float32", "float32", "int64", "bool", "float64")
-
-
-def named_dtype(dtype: str | None) -> dict[str, Any]:
-    """The keyword `dtype` of the generated code, where one is given."""
-    return {} if dtype is None else {"dtype": Symbol(f"torch.{dtype}")}
 
 
 def check_sizes(argument: str, sizes: Sequence[Dim]) -> None:
@@ -36,7 +32,7 @@ def check_sizes(argument: str, sizes: Sequence[Dim]) -> None:
 class _Filled(Function):
     """A tensor with one number everywhere."""
 
-    positional: ClassVar[tuple[str, ...]] = ("*size",)
+    positional = ("*size",)
     fill: ClassVar[Number]
 
     size: tuple[AnyDim, ...]
@@ -75,8 +71,8 @@ class Zeros(_Filled):
     zeros(N, 4, dtype = "int64") : -> int64[N, 4]
     """
 
-    kind: ClassVar[str] = "zeros"
-    fill: ClassVar[Number] = 0
+    kind = "zeros"
+    fill = 0
 
 
 @op
@@ -86,8 +82,8 @@ class Ones(_Filled):
     ones(T, T, dtype = "bool") : -> bool[T, T]
     """
 
-    kind: ClassVar[str] = "ones"
-    fill: ClassVar[Number] = 1
+    kind = "ones"
+    fill = 1
 
 
 @op
@@ -98,8 +94,8 @@ class Full(Function):
     full([N], 7) : -> int64[N]
     """
 
-    kind: ClassVar[str] = "full"
-    positional: ClassVar[tuple[str, ...]] = ("size", "fill_value")
+    kind = "full"
+    positional = ("size", "fill_value")
     size: tuple[AnyDim, ...]
     fill_value: int | float | bool
     dtype: Dtype | None = None
@@ -133,8 +129,8 @@ class Eye(Function):
     eye(4) : -> [4, 4]
     """
 
-    kind: ClassVar[str] = "eye"
-    positional: ClassVar[tuple[str, ...]] = ("n", "m")
+    kind = "eye"
+    positional = ("n", "m")
     n: Size | Expr
     m: Size | Expr | None = None
     dtype: Dtype | None = None
@@ -167,8 +163,8 @@ class Arange(Function):
     arange(0.0, 1.0, 0.25) : -> [4]
     """
 
-    kind: ClassVar[str] = "arange"
-    positional: ClassVar[tuple[str, ...]] = ("start", "end", "step")
+    kind = "arange"
+    positional = ("start", "end", "step")
     start: AnyDim | float | None = None
     end: AnyDim | float | None = None
     step: int | float = 1
@@ -254,8 +250,8 @@ class Linspace(Function):
     linspace(-1, 1, steps = 5) : -> [5]
     """
 
-    kind: ClassVar[str] = "linspace"
-    positional: ClassVar[tuple[str, ...]] = ("start", "end", "steps")
+    kind = "linspace"
+    positional = ("start", "end", "steps")
     start: int | float
     end: int | float
     steps: Size | Expr
@@ -296,8 +292,8 @@ class TensorFunction(Function):
     tensor([[1, 2], [3, 4]]) : -> int64[2, 2]
     """
 
-    kind: ClassVar[str] = "tensor"
-    positional: ClassVar[tuple[str, ...]] = ("data",)
+    kind = "tensor"
+    positional = ("data",)
     data: Any
     dtype: Dtype | None = None
 
@@ -401,8 +397,8 @@ class ZerosLike(_Like):
     zeros_like : [N, 4] -> [N, 4]
     """
 
-    kind: ClassVar[str] = "zeros_like"
-    fill: ClassVar[Number] = 0
+    kind = "zeros_like"
+    fill = 0
 
 
 @op
@@ -412,5 +408,5 @@ class OnesLike(_Like):
     ones_like(dtype = "bool") : [N, 4] -> bool[N, 4]
     """
 
-    kind: ClassVar[str] = "ones_like"
-    fill: ClassVar[Number] = 1
+    kind = "ones_like"
+    fill = 1

@@ -23,7 +23,7 @@ class _Pattern(Function):
 
     model_config = ConfigDict(extra="allow")
 
-    positional: ClassVar[tuple[str, ...]] = ("pattern",)
+    positional = ("pattern",)
     open_keywords: ClassVar[bool] = True
     pattern: str
 
@@ -118,7 +118,7 @@ class Rearrange(_Pattern):
     rearrange("... h w -> ... (h w)") : [N, 8, 4, 4] -> [N, 8, 16]
     """
 
-    kind: ClassVar[str] = "rearrange"
+    kind = "rearrange"
 
     def check(self, found: Sized) -> None:
         self.only_on("left", [name for name in found.names if name not in found.result])
@@ -151,8 +151,8 @@ class Reduce(_Pattern):
     reduce("n c h w -> n c 1 1", "mean") : [N, 8, H, W] -> [N, 8, 1, 1]
     """
 
-    kind: ClassVar[str] = "reduce"
-    positional: ClassVar[tuple[str, ...]] = ("pattern", "reduction")
+    kind = "reduce"
+    positional = ("pattern", "reduction")
     reduction: Literal["mean", "sum", "max", "min", "prod", "any", "all"]
 
     def check(self, found: Sized) -> None:
@@ -239,7 +239,7 @@ class Repeat(_Pattern):
     repeat("n c h w -> n c (h 2) (w 2)") : [N, 8, 4, 4] -> [N, 8, 8, 8]
     """
 
-    kind: ClassVar[str] = "repeat"
+    kind = "repeat"
 
     def check(self, found: Sized) -> None:
         self.only_on("left", [name for name in found.names if name not in found.result])

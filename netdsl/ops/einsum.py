@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any, ClassVar
+from typing import Any
 
 from netdsl.ir.decide import DimMismatch
 from netdsl.ir.dims import Dim, product
@@ -82,8 +82,8 @@ class Einsum(Function):
     einsum("n...c,c->n...") : [N, H, W, 8], [8] -> [N, H, W]
     """
 
-    kind: ClassVar[str] = "einsum"
-    positional: ClassVar[tuple[str, ...]] = ("equation",)
+    kind = "einsum"
+    positional = ("equation",)
     equation: str
 
     def infer(self, *operands: Tensor) -> Tensor:

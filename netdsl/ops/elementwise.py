@@ -17,7 +17,7 @@ from netdsl.ops.target import Arg, OnnxTarget, OnnxValue, Symbol, call, method
 class _Unary(Function):
     """One operand, a result of its shape. `operator` is the ONNX operator that does it, where there is one."""
 
-    elementwise: ClassVar[bool] = True
+    elementwise = True
     operator: ClassVar[str] = ""
     sample_dtypes: ClassVar[tuple[str, ...]] = ("float32", "float32", "int64", "bool")
 
@@ -47,7 +47,7 @@ class _Unary(Function):
 class _Rounding(_Unary):
     """Integers stay what they are."""
 
-    sample_dtypes: ClassVar[tuple[str, ...]] = ("float32", "float32", "int64", "int8")
+    sample_dtypes = ("float32", "float32", "int64", "int8")
 
     def result_dtype(self, input: Tensor) -> str:
         need_numbers(self.kind, input)
@@ -67,8 +67,8 @@ class Sqrt(_Unary):
     sqrt : [N, 4] -> [N, 4]
     """
 
-    kind: ClassVar[str] = "sqrt"
-    operator: ClassVar[str] = "Sqrt"
+    kind = "sqrt"
+    operator = "Sqrt"
 
 
 @op
@@ -78,7 +78,7 @@ class Rsqrt(_Unary):
     rsqrt : [N, 4] -> [N, 4]
     """
 
-    kind: ClassVar[str] = "rsqrt"
+    kind = "rsqrt"
 
     def compute(self, g: OnnxTarget, x: OnnxValue, dtype: str) -> OnnxValue:
         return g.op("Reciprocal", g.op("Sqrt", x))
@@ -91,8 +91,8 @@ class Exp(_Unary):
     exp : [N, 4] -> [N, 4]
     """
 
-    kind: ClassVar[str] = "exp"
-    operator: ClassVar[str] = "Exp"
+    kind = "exp"
+    operator = "Exp"
 
 
 @op
@@ -102,8 +102,8 @@ class Log(_Unary):
     log : [N, 4] -> [N, 4]
     """
 
-    kind: ClassVar[str] = "log"
-    operator: ClassVar[str] = "Log"
+    kind = "log"
+    operator = "Log"
 
 
 @op
@@ -113,7 +113,7 @@ class Log2(_Unary):
     log2 : [N, 4] -> [N, 4]
     """
 
-    kind: ClassVar[str] = "log2"
+    kind = "log2"
 
     def compute(self, g: OnnxTarget, x: OnnxValue, dtype: str) -> OnnxValue:
         return g.op("Div", g.op("Log", x), g.constant(math.log(2), dtype))
@@ -126,7 +126,7 @@ class Log10(_Unary):
     log10 : [N, 4] -> [N, 4]
     """
 
-    kind: ClassVar[str] = "log10"
+    kind = "log10"
 
     def compute(self, g: OnnxTarget, x: OnnxValue, dtype: str) -> OnnxValue:
         return g.op("Div", g.op("Log", x), g.constant(math.log(10), dtype))
@@ -139,8 +139,8 @@ class Sin(_Unary):
     sin : [T, 8] -> [T, 8]
     """
 
-    kind: ClassVar[str] = "sin"
-    operator: ClassVar[str] = "Sin"
+    kind = "sin"
+    operator = "Sin"
 
 
 @op
@@ -150,8 +150,8 @@ class Cos(_Unary):
     cos : [T, 8] -> [T, 8]
     """
 
-    kind: ClassVar[str] = "cos"
-    operator: ClassVar[str] = "Cos"
+    kind = "cos"
+    operator = "Cos"
 
 
 @op
@@ -161,8 +161,8 @@ class Tan(_Unary):
     tan : [T, 8] -> [T, 8]
     """
 
-    kind: ClassVar[str] = "tan"
-    operator: ClassVar[str] = "Tan"
+    kind = "tan"
+    operator = "Tan"
 
 
 @op
@@ -172,8 +172,8 @@ class Atan(_Unary):
     atan : [T, 8] -> [T, 8]
     """
 
-    kind: ClassVar[str] = "atan"
-    operator: ClassVar[str] = "Atan"
+    kind = "atan"
+    operator = "Atan"
 
 
 @op
@@ -183,8 +183,8 @@ class Erf(_Unary):
     erf : [N, 4] -> [N, 4]
     """
 
-    kind: ClassVar[str] = "erf"
-    operator: ClassVar[str] = "Erf"
+    kind = "erf"
+    operator = "Erf"
 
 
 @op
@@ -194,8 +194,8 @@ class Reciprocal(_Unary):
     reciprocal : [N, 4] -> [N, 4]
     """
 
-    kind: ClassVar[str] = "reciprocal"
-    operator: ClassVar[str] = "Reciprocal"
+    kind = "reciprocal"
+    operator = "Reciprocal"
 
 
 @op
@@ -205,7 +205,7 @@ class Square(_Unary):
     square : [N, 4] -> [N, 4]
     """
 
-    kind: ClassVar[str] = "square"
+    kind = "square"
 
     def result_dtype(self, input: Tensor) -> str:
         return "int64" if input.dtype == "bool" else input.dtype
@@ -221,9 +221,9 @@ class Abs(_Unary):
     abs : [N, 4] -> [N, 4]
     """
 
-    kind: ClassVar[str] = "abs"
-    operator: ClassVar[str] = "Abs"
-    sample_dtypes: ClassVar[tuple[str, ...]] = ("float32", "int64", "int8")
+    kind = "abs"
+    operator = "Abs"
+    sample_dtypes = ("float32", "int64", "int8")
 
     def result_dtype(self, input: Tensor) -> str:
         need_numbers(self.kind, input)
@@ -237,7 +237,7 @@ class Sign(_Unary):
     sign : [N, 4] -> [N, 4]
     """
 
-    kind: ClassVar[str] = "sign"
+    kind = "sign"
 
     def result_dtype(self, input: Tensor) -> str:
         return input.dtype
@@ -253,8 +253,8 @@ class Floor(_Rounding):
     floor : [N, 4] -> [N, 4]
     """
 
-    kind: ClassVar[str] = "floor"
-    operator: ClassVar[str] = "Floor"
+    kind = "floor"
+    operator = "Floor"
 
 
 @op
@@ -264,8 +264,8 @@ class Ceil(_Rounding):
     ceil : [N, 4] -> [N, 4]
     """
 
-    kind: ClassVar[str] = "ceil"
-    operator: ClassVar[str] = "Ceil"
+    kind = "ceil"
+    operator = "Ceil"
 
 
 @op
@@ -275,7 +275,7 @@ class Trunc(_Rounding):
     trunc : [N, 4] -> [N, 4]
     """
 
-    kind: ClassVar[str] = "trunc"
+    kind = "trunc"
 
     def round_float(self, g: OnnxTarget, x: OnnxValue, dtype: str) -> OnnxValue:
         return g.op("Mul", g.op("Sign", x), g.op("Floor", g.op("Abs", x)))
@@ -289,7 +289,7 @@ class Round(_Rounding):
     round(decimals = 2) : [N, 4] -> [N, 4]
     """
 
-    kind: ClassVar[str] = "round"
+    kind = "round"
     decimals: int = 0
 
     def result_dtype(self, input: Tensor) -> str:
@@ -324,9 +324,9 @@ class To(Function):
     to("int64") : bool[N, 4] -> int64[N, 4]
     """
 
-    kind: ClassVar[str] = "to"
-    positional: ClassVar[tuple[str, ...]] = ("dtype",)
-    elementwise: ClassVar[bool] = True
+    kind = "to"
+    positional = ("dtype",)
+    elementwise = True
     dtype: Dtype
 
     def infer(self, input: Tensor) -> Tensor:

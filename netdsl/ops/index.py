@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any, ClassVar
+from typing import Any
 
 from netdsl.ir.decide import Constraint, assume, holds, maximum_value, minimum_value
 from netdsl.ir.dims import Dim, Expr, product
@@ -60,7 +60,7 @@ class TensorIndex(Function):
     Each index is an integer or a size, a slice, `None`, `...`, or one of the operands after the first.
     """
 
-    kind: ClassVar[str] = "index"
+    kind = "index"
     indices: tuple[Any, ...]
 
     def infer(self, input: Tensor, *tensors: Tensor) -> Tensor:
@@ -301,8 +301,8 @@ class Gather(Function):
     gather(dim = 1) : [N, 10], int64[N, 3] -> [N, 3]
     """
 
-    kind: ClassVar[str] = "gather"
-    positional: ClassVar[tuple[str, ...]] = ("dim",)
+    kind = "gather"
+    positional = ("dim",)
     dim: int
 
     def infer(self, input: Tensor, index: Tensor) -> Tensor:
@@ -350,8 +350,8 @@ class IndexSelect(Function):
     index_select(dim = 1) : [N, 10, 4], int64[3] -> [N, 3, 4]
     """
 
-    kind: ClassVar[str] = "index_select"
-    positional: ClassVar[tuple[str, ...]] = ("dim",)
+    kind = "index_select"
+    positional = ("dim",)
     dim: int
 
     def infer(self, input: Tensor, index: Tensor) -> Tensor:
@@ -389,8 +389,8 @@ class TakeAlongDim(Function):
     take_along_dim : [2, 3], int64[4] -> [4]
     """
 
-    kind: ClassVar[str] = "take_along_dim"
-    positional: ClassVar[tuple[str, ...]] = ("dim",)
+    kind = "take_along_dim"
+    positional = ("dim",)
     dim: int | None = None
 
     def infer(self, input: Tensor, indices: Tensor) -> Tensor:

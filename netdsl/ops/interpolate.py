@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from random import Random
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import model_validator
 
@@ -24,8 +24,8 @@ class Interpolate(Function):
     interpolate([H, W]) : [N, 8, 7, 7] -> [N, 8, H, W]
     """
 
-    kind: ClassVar[str] = "interpolate"
-    positional: ClassVar[tuple[str, ...]] = ("size", "scale_factor", "mode")
+    kind = "interpolate"
+    positional = ("size", "scale_factor", "mode")
 
     size: Size | Expr | tuple[Size | Expr, ...] | None = None
     scale_factor: PositiveFactor | tuple[PositiveFactor, ...] | None = None

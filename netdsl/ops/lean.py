@@ -6,15 +6,18 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 _meanings: dict[tuple[str, str], Any] = {}  # of the texts of annotations, by module
 
 
 class LeanModel(BaseModel):
     """Evaluates the annotations of each class once. Pydantic evaluates the texts of all base classes again for every
-    subclass, which is half of what making a class costs; what it makes of them is the same.
+    subclass, which is half of what making a class costs; what it makes of them is the same. Validators are made when
+    they are needed, for the first one costs more than a hundred classes.
     """
+
+    model_config = ConfigDict(defer_build=True)
 
     def __init_subclass__(cls, **options: Any) -> None:
         names = vars(sys.modules[cls.__module__])

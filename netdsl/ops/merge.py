@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import field_validator
 
@@ -66,7 +66,7 @@ class Concat(Function):
     concat : [2, 4], [3, 4] -> [5, 4]
     """
 
-    kind: ClassVar[str] = "concat"
+    kind = "concat"
     dim: int = 0
 
     def infer(self, *tensors: Tensor) -> Tensor:
@@ -103,7 +103,7 @@ class Stack(Function):
     stack(dim = 1) : [N, 4], [N, 4], [N, 4] -> [N, 3, 4]
     """
 
-    kind: ClassVar[str] = "stack"
+    kind = "stack"
     dim: int = 0
 
     def infer(self, *tensors: Tensor) -> Tensor:
@@ -136,7 +136,7 @@ class Meshgrid(Function):
     meshgrid(indexing = "ij") : int64[7], int64[5] -> int64[7, 5], int64[7, 5]
     """
 
-    kind: ClassVar[str] = "meshgrid"
+    kind = "meshgrid"
     indexing: Literal["ij", "xy"]
 
     def infer(self, *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -214,8 +214,8 @@ class Chunk(_Parts):
     chunk(3, dim = 1) : [N, 96, T] -> [N, 32, T], [N, 32, T], [N, 32, T]
     """
 
-    kind: ClassVar[str] = "chunk"
-    positional: ClassVar[tuple[str, ...]] = ("chunks", "dim")
+    kind = "chunk"
+    positional = ("chunks", "dim")
     chunks: Size
     dim: int = 0
 
@@ -260,8 +260,8 @@ class Split(_Parts):
     split([8, 24], dim = 1) : [N, 32] -> [N, 8], [N, 24]
     """
 
-    kind: ClassVar[str] = "split"
-    positional: ClassVar[tuple[str, ...]] = ("split_size_or_sections", "dim")
+    kind = "split"
+    positional = ("split_size_or_sections", "dim")
     split_size_or_sections: Size | Expr | tuple[Size | Expr, ...]
     dim: int = 0
 
@@ -328,8 +328,8 @@ class Unbind(_Parts):
     unbind(2) : [N, T, 3, 8] -> [N, T, 8], [N, T, 8], [N, T, 8]
     """
 
-    kind: ClassVar[str] = "unbind"
-    positional: ClassVar[tuple[str, ...]] = ("dim",)
+    kind = "unbind"
+    positional = ("dim",)
     dim: int = 0
 
     def infer(self, input: Tensor) -> tuple[Tensor, ...]:

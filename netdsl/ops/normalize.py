@@ -10,10 +10,9 @@ from netdsl.ir.types import Tensor
 from netdsl.ops.axes import axis
 from netdsl.ops.base import Case, Function, ShapeProblem, Size, op
 from netdsl.ops.cases import any_axis, pick, shape, tensor
-from netdsl.ops.create import named_dtype
 from netdsl.ops.onnx_parts import cast, tensor_of
 from netdsl.ops.promotion import Dtype, category, mismatch_note, need_float
-from netdsl.ops.reduce import vector_norm
+from netdsl.ops.reduce import named_dtype, vector_norm
 from netdsl.ops.target import Arg, OnnxTarget, OnnxValue, call
 
 EPSILON = {
@@ -27,7 +26,7 @@ EPSILON = {
 class _Distribution(Function):
     """Along one axis; in another `dtype` where one is given."""
 
-    positional: ClassVar[tuple[str, ...]] = ("dim",)
+    positional = ("dim",)
     operator: ClassVar[str]
     dim: int
     dtype: Dtype | None = None
@@ -58,8 +57,8 @@ class SoftmaxFunction(_Distribution):
     softmax(-1) : [N, 8, T, T] -> [N, 8, T, T]
     """
 
-    kind: ClassVar[str] = "softmax"
-    operator: ClassVar[str] = "Softmax"
+    kind = "softmax"
+    operator = "Softmax"
 
 
 @op
@@ -69,8 +68,8 @@ class LogSoftmaxFunction(_Distribution):
     log_softmax(1) : [N, 10] -> [N, 10]
     """
 
-    kind: ClassVar[str] = "log_softmax"
-    operator: ClassVar[str] = "LogSoftmax"
+    kind = "log_softmax"
+    operator = "LogSoftmax"
 
 
 @op
@@ -80,8 +79,8 @@ class Cumsum(Function):
     cumsum(1) : [N, T] -> [N, T]
     """
 
-    kind: ClassVar[str] = "cumsum"
-    positional: ClassVar[tuple[str, ...]] = ("dim",)
+    kind = "cumsum"
+    positional = ("dim",)
     dim: int
     dtype: Dtype | None = None
 
@@ -113,8 +112,8 @@ class Normalize(Function):
     normalize(dim = -1) : [N, T, 64] -> [N, T, 64]
     """
 
-    kind: ClassVar[str] = "normalize"
-    positional: ClassVar[tuple[str, ...]] = ("p", "dim")
+    kind = "normalize"
+    positional = ("p", "dim")
     p: float = 2.0
     dim: int = 1
     eps: float = 1e-12
@@ -145,7 +144,7 @@ class Normalize(Function):
 class _LastAxes(Function):
     """Works along the last axes, whose sizes are `normalized_shape`."""
 
-    positional: ClassVar[tuple[str, ...]] = ("normalized_shape",)
+    positional = ("normalized_shape",)
     normalized_shape: tuple[Size, ...]
 
     def check(self, input: Tensor, **learned: Tensor | None) -> int:
@@ -219,8 +218,8 @@ class LayerNormFunction(_LastAxes):
     layer_norm([64]) : [N, T, 64], [64], [64] -> [N, T, 64]
     """
 
-    kind: ClassVar[str] = "layer_norm"
-    most_weights: ClassVar[int] = 2
+    kind = "layer_norm"
+    most_weights = 2
     eps: float = 1e-5
 
     def infer(self, input: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
@@ -253,8 +252,8 @@ class RMSNormFunction(_LastAxes):
     rms_norm([64]) : [N, T, 64], [64] -> [N, T, 64]
     """
 
-    kind: ClassVar[str] = "rms_norm"
-    most_weights: ClassVar[int] = 1
+    kind = "rms_norm"
+    most_weights = 1
     eps: float | None = None
 
     def infer(self, input: Tensor, weight: Tensor | None = None) -> Tensor:

@@ -12,7 +12,7 @@ from netdsl.ir.dims import Dim, product
 from netdsl.ir.types import Scalar, Tensor
 from netdsl.ops.base import Case, ShapeProblem, op
 from netdsl.ops.cases import pick
-from netdsl.ops.onnx_parts import cast, tensor_of
+from netdsl.ops.onnx_parts import cast, reshaped, tensor_of
 from netdsl.ops.padding import pad
 from netdsl.ops.spatial import Counts, Sizes, Spatial, flat_pads
 from netdsl.ops.target import OnnxTarget, OnnxValue
@@ -204,13 +204,14 @@ class _AvgPool(_Window):
         return self.trimmed(g, g.op("AveragePool", padded, pads=pads, count_include_pad=0, **window), type)
 
     def divided_sum(self, g: OnnxTarget, x: OnnxValue, type: Tensor) -> OnnxValue:
-        """All windows lie inside, over zeros: their means are their sums by the size of the window."""
+        """Sums of windows over zeros around each channel: a convolution with the same number everywhere."""
         over = [stride - 1 if self.overhangs(type) else 0 for stride in self.strides]
-        pads = [(before, after + more) for (before, after), more in zip(self.pads, over, strict=True)]
-        padded = pad(g, x, type.rank, pads, "constant")
-        window = {**self.window(type), "ceil_mode": 0}
-        mean = self.trimmed(g, g.op("AveragePool", padded, count_include_pad=1, **window), type)
-        return g.op("Mul", mean, g.like(Scalar(math.prod(self.kernels) / (self.divisor or 1)), x))
+        pads = tuple((before, after + more) for (before, after), more in zip(self.pads, over, strict=True))
+        single = reshaped(g, x, (type.shape[0] * type.shape[1], 1, *type.shape[2:]))
+        share = g.like(Scalar(1 / (self.divisor or 1)), x)
+        weight = g.op("Expand", share, g.constant([1, 1, *self.kernels], "int64"))
+        sums = g.op("Conv", single, weight, strides=list(self.strides), pads=flat_pads(pads))
+        return reshaped(g, self.trimmed(g, sums, type), self.pooled(type).shape)
 
     @classmethod
     def sample(cls, random: Random) -> Case:

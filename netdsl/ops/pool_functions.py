@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from netdsl.ir.types import Tensor
 from netdsl.ops.adaptive import (
@@ -35,8 +35,8 @@ class MaxPool1dFunction(Twin, MaxPool1d):
     max_pool1d(2) : [N, C, L] -> [N, C, L//2]
     """
 
-    kind: ClassVar[str] = "max_pool1d"
-    positional: ClassVar[tuple[str, ...]] = ("kernel_size", "stride", "padding")
+    kind = "max_pool1d"
+    positional = ("kernel_size", "stride", "padding")
 
 
 @op
@@ -46,8 +46,8 @@ class MaxPool2dFunction(Twin, MaxPool2d):
     max_pool2d(2) : [N, C, H, W] -> [N, C, H//2, W//2]
     """
 
-    kind: ClassVar[str] = "max_pool2d"
-    positional: ClassVar[tuple[str, ...]] = ("kernel_size", "stride", "padding")
+    kind = "max_pool2d"
+    positional = ("kernel_size", "stride", "padding")
 
 
 @op
@@ -57,8 +57,8 @@ class MaxPool3dFunction(Twin, MaxPool3d):
     max_pool3d(2) : [N, C, D, H, W] -> [N, C, D//2, H//2, W//2]
     """
 
-    kind: ClassVar[str] = "max_pool3d"
-    positional: ClassVar[tuple[str, ...]] = ("kernel_size", "stride", "padding")
+    kind = "max_pool3d"
+    positional = ("kernel_size", "stride", "padding")
 
 
 @op
@@ -68,8 +68,8 @@ class AvgPool1dFunction(Twin, AvgPool1d):
     avg_pool1d(2) : [N, C, L] -> [N, C, L//2]
     """
 
-    kind: ClassVar[str] = "avg_pool1d"
-    positional: ClassVar[tuple[str, ...]] = ("kernel_size", "stride", "padding")
+    kind = "avg_pool1d"
+    positional = ("kernel_size", "stride", "padding")
 
 
 @op
@@ -79,8 +79,8 @@ class AvgPool2dFunction(Twin, AvgPool2d):
     avg_pool2d(2) : [N, C, H, W] -> [N, C, H//2, W//2]
     """
 
-    kind: ClassVar[str] = "avg_pool2d"
-    positional: ClassVar[tuple[str, ...]] = ("kernel_size", "stride", "padding")
+    kind = "avg_pool2d"
+    positional = ("kernel_size", "stride", "padding")
 
 
 @op
@@ -90,8 +90,8 @@ class AvgPool3dFunction(Twin, AvgPool3d):
     avg_pool3d(2) : [N, C, D, H, W] -> [N, C, D//2, H//2, W//2]
     """
 
-    kind: ClassVar[str] = "avg_pool3d"
-    positional: ClassVar[tuple[str, ...]] = ("kernel_size", "stride", "padding")
+    kind = "avg_pool3d"
+    positional = ("kernel_size", "stride", "padding")
 
 
 @op
@@ -101,8 +101,8 @@ class LPPool1dFunction(Twin, LPPool1d):
     lp_pool1d(2.0, 2) : [N, C, L] -> [N, C, L//2]
     """
 
-    kind: ClassVar[str] = "lp_pool1d"
-    positional: ClassVar[tuple[str, ...]] = ("norm_type", "kernel_size", "stride")
+    kind = "lp_pool1d"
+    positional = ("norm_type", "kernel_size", "stride")
 
 
 @op
@@ -112,8 +112,8 @@ class LPPool2dFunction(Twin, LPPool2d):
     lp_pool2d(2.0, 2) : [N, C, H, W] -> [N, C, H//2, W//2]
     """
 
-    kind: ClassVar[str] = "lp_pool2d"
-    positional: ClassVar[tuple[str, ...]] = ("norm_type", "kernel_size", "stride")
+    kind = "lp_pool2d"
+    positional = ("norm_type", "kernel_size", "stride")
 
 
 @op
@@ -123,8 +123,8 @@ class LPPool3dFunction(Twin, LPPool3d):
     lp_pool3d(2.0, 2) : [N, C, D, H, W] -> [N, C, D//2, H//2, W//2]
     """
 
-    kind: ClassVar[str] = "lp_pool3d"
-    positional: ClassVar[tuple[str, ...]] = ("norm_type", "kernel_size", "stride")
+    kind = "lp_pool3d"
+    positional = ("norm_type", "kernel_size", "stride")
 
 
 class _Adaptive(Twin):
@@ -146,8 +146,8 @@ class AdaptiveAvgPool1dFunction(_Adaptive, AdaptiveAvgPool1d):
     adaptive_avg_pool1d(1) : [N, C, L] -> [N, C, 1]
     """
 
-    kind: ClassVar[str] = "adaptive_avg_pool1d"
-    positional: ClassVar[tuple[str, ...]] = ("output_size",)
+    kind = "adaptive_avg_pool1d"
+    positional = ("output_size",)
 
 
 @op
@@ -157,8 +157,8 @@ class AdaptiveAvgPool2dFunction(_Adaptive, AdaptiveAvgPool2d):
     adaptive_avg_pool2d(1) : [N, C, H, W] -> [N, C, 1, 1]
     """
 
-    kind: ClassVar[str] = "adaptive_avg_pool2d"
-    positional: ClassVar[tuple[str, ...]] = ("output_size",)
+    kind = "adaptive_avg_pool2d"
+    positional = ("output_size",)
 
 
 @op
@@ -168,8 +168,8 @@ class AdaptiveAvgPool3dFunction(_Adaptive, AdaptiveAvgPool3d):
     adaptive_avg_pool3d(1) : [N, C, D, H, W] -> [N, C, 1, 1, 1]
     """
 
-    kind: ClassVar[str] = "adaptive_avg_pool3d"
-    positional: ClassVar[tuple[str, ...]] = ("output_size",)
+    kind = "adaptive_avg_pool3d"
+    positional = ("output_size",)
 
 
 @op
@@ -179,8 +179,8 @@ class AdaptiveMaxPool1dFunction(_Adaptive, AdaptiveMaxPool1d):
     adaptive_max_pool1d(1) : [N, C, L] -> [N, C, 1]
     """
 
-    kind: ClassVar[str] = "adaptive_max_pool1d"
-    positional: ClassVar[tuple[str, ...]] = ("output_size",)
+    kind = "adaptive_max_pool1d"
+    positional = ("output_size",)
 
 
 @op
@@ -190,8 +190,8 @@ class AdaptiveMaxPool2dFunction(_Adaptive, AdaptiveMaxPool2d):
     adaptive_max_pool2d(1) : [N, C, H, W] -> [N, C, 1, 1]
     """
 
-    kind: ClassVar[str] = "adaptive_max_pool2d"
-    positional: ClassVar[tuple[str, ...]] = ("output_size",)
+    kind = "adaptive_max_pool2d"
+    positional = ("output_size",)
 
 
 @op
@@ -201,5 +201,5 @@ class AdaptiveMaxPool3dFunction(_Adaptive, AdaptiveMaxPool3d):
     adaptive_max_pool3d(1) : [N, C, D, H, W] -> [N, C, 1, 1, 1]
     """
 
-    kind: ClassVar[str] = "adaptive_max_pool3d"
-    positional: ClassVar[tuple[str, ...]] = ("output_size",)
+    kind = "adaptive_max_pool3d"
+    positional = ("output_size",)

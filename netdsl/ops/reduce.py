@@ -23,7 +23,7 @@ Axes = int | tuple[int, ...] | None
 class _Along(Function):
     """Reduces the axes `dim`; with `keepdim` they stay with a size of 1. Which axes may be given differs."""
 
-    positional: ClassVar[tuple[str, ...]] = ("dim", "keepdim")
+    positional = ("dim", "keepdim")
     operator: ClassVar[str] = ""
     sample_dtypes: ClassVar[tuple[str, ...]] = ("float32", "float32", "int64", "bool")
 
@@ -93,16 +93,16 @@ class _Reduction(_Along):
         return value
 
 
-class _Total(_Along):
-    """`sum`, `mean` and `prod`, which torch computes in another `dtype` where one is given."""
+class _Total(_Reduction):
+    """`sum` and `mean`, which torch computes in another `dtype` where one is given."""
 
     dtype: Dtype | None = None
 
     def more(self) -> dict[str, Any]:
-        return super().more() | ({} if self.dtype is None else {"dtype": Symbol(f"torch.{self.dtype}")})
+        return super().more() | named_dtype(self.dtype)
 
     def result_dtype(self, input: Tensor) -> str:
-        return self.dtype or ("int64" if category(input.dtype) < 2 else input.dtype)
+        return total_dtype(self.dtype, input)
 
     @classmethod
     def sample(cls, random: Random) -> Case:
@@ -111,29 +111,39 @@ class _Total(_Along):
         return Case({**case.arguments, "dtype": dtype}, case.operands)
 
 
+def total_dtype(asked: str | None, input: Tensor) -> str:
+    """The dtype of sums and products: that of integers and bools is int64."""
+    return asked or ("int64" if category(input.dtype) < 2 else input.dtype)
+
+
+def named_dtype(dtype: str | None) -> dict[str, Any]:
+    """The keyword `dtype` of the generated code, where one is given."""
+    return {} if dtype is None else {"dtype": Symbol(f"torch.{dtype}")}
+
+
 @op
-class Sum(_Total, _Reduction):
+class Sum(_Total):
     """The sum along axes; of integers and bools it is int64.
 
     sum(1) : [N, 4] -> [N]
     sum([2, 3], keepdim = True) : [N, 8, H, W] -> [N, 8, 1, 1]
     """
 
-    kind: ClassVar[str] = "sum"
-    operator: ClassVar[str] = "ReduceSum"
+    kind = "sum"
+    operator = "ReduceSum"
 
 
 @op
-class Mean(_Total, _Reduction):
+class Mean(_Total):
     """The mean along axes.
 
     mean([2, 3]) : [N, 8, H, W] -> [N, 8]
     mean : [N, 4] -> []
     """
 
-    kind: ClassVar[str] = "mean"
-    operator: ClassVar[str] = "ReduceMean"
-    sample_dtypes: ClassVar[tuple[str, ...]] = ("float32", "float32", "float32", "int64")
+    kind = "mean"
+    operator = "ReduceMean"
+    sample_dtypes = ("float32", "float32", "float32", "int64")
 
     def result_dtype(self, input: Tensor) -> str:
         dtype = self.dtype or input.dtype
@@ -149,19 +159,24 @@ class Mean(_Total, _Reduction):
 
 
 @op
-class Prod(_Total):
+class Prod(_Along):
     """The product along one axis, or of all elements; of integers and bools it is int64.
 
     prod(1) : [N, 4] -> [N]
     """
 
-    kind: ClassVar[str] = "prod"
-    operator: ClassVar[str] = "ReduceProd"
+    kind = "prod"
+    operator = "ReduceProd"
+
     dim: int | None = None
+    dtype: Dtype | None = None
 
     def more(self) -> dict[str, Any]:
         """torch's `prod` of everything keeps no axes."""
-        return {k: v for k, v in super().more().items() if self.dim is not None or k == "dtype"}
+        return (super().more() if self.dim is not None else {}) | named_dtype(self.dtype)
+
+    def result_dtype(self, input: Tensor) -> str:
+        return total_dtype(self.dtype, input)
 
     def infer(self, input: Tensor) -> Tensor:
         if self.dim is None and self.keepdim:
@@ -173,7 +188,7 @@ class Prod(_Total):
         case = super().sample(random)
         dim = pick(random, (None, any_axis(random, case.operands[0].rank)))  # type: ignore[union-attr]
         keepdim = {} if dim is None else {"dim": dim, "keepdim": case.arguments["keepdim"]}
-        return Case({**keepdim, "dtype": case.arguments["dtype"]}, case.operands)
+        return Case({**keepdim, "dtype": pick(random, (None, None, "float32", "float64"))}, case.operands)
 
 
 class _Extreme(_Reduction):
@@ -191,8 +206,8 @@ class Amax(_Extreme):
     amax(1) : [N, 4] -> [N]
     """
 
-    kind: ClassVar[str] = "amax"
-    operator: ClassVar[str] = "ReduceMax"
+    kind = "amax"
+    operator = "ReduceMax"
 
 
 @op
@@ -202,15 +217,15 @@ class Amin(_Extreme):
     amin(1) : [N, 4] -> [N]
     """
 
-    kind: ClassVar[str] = "amin"
-    operator: ClassVar[str] = "ReduceMin"
+    kind = "amin"
+    operator = "ReduceMin"
 
 
 class _Spread(_Reduction):
     """`var` and `std`: squared distances from the mean, divided by their number less `correction`."""
 
-    sample_dtypes: ClassVar[tuple[str, ...]] = ("float32", "float64")
-    positional: ClassVar[tuple[str, ...]] = ("dim",)
+    sample_dtypes = ("float32", "float64")
+    positional = ("dim",)
 
     dim: Axes = None
     correction: int | float = 1
@@ -256,7 +271,7 @@ class Var(_Spread):
     var(-1, correction = 0, keepdim = True) : [N, T, 64] -> [N, T, 1]
     """
 
-    kind: ClassVar[str] = "var"
+    kind = "var"
 
     def compute(self, g: OnnxTarget, value: OnnxValue, x: Tensor, dtype: str) -> OnnxValue:
         return self.variance(g, value, x, dtype)
@@ -269,7 +284,7 @@ class Std(_Spread):
     std(1) : [N, 4] -> [N]
     """
 
-    kind: ClassVar[str] = "std"
+    kind = "std"
 
     def compute(self, g: OnnxTarget, value: OnnxValue, x: Tensor, dtype: str) -> OnnxValue:
         return g.op("Sqrt", self.variance(g, value, x, dtype))
@@ -279,7 +294,7 @@ class _Position(_Along):
     """Where along an axis the extreme is; without `dim`, in the flattened tensor. Of equal ones the first."""
 
     dim: int | None = None
-    sample_dtypes: ClassVar[tuple[str, ...]] = ("float32", "float32", "int64")
+    sample_dtypes = ("float32", "float32", "int64")
 
     def result_dtype(self, input: Tensor) -> str:
         need_numbers(self.kind, input)
@@ -307,8 +322,8 @@ class Argmax(_Position):
     argmax(1) : [N, 10] -> int64[N]
     """
 
-    kind: ClassVar[str] = "argmax"
-    operator: ClassVar[str] = "ArgMax"
+    kind = "argmax"
+    operator = "ArgMax"
 
 
 @op
@@ -318,8 +333,8 @@ class Argmin(_Position):
     argmin(1) : [N, 10] -> int64[N]
     """
 
-    kind: ClassVar[str] = "argmin"
-    operator: ClassVar[str] = "ArgMin"
+    kind = "argmin"
+    operator = "ArgMin"
 
 
 @op
@@ -329,10 +344,10 @@ class LogSumExp(_Along):
     logsumexp(1) : [N, 10] -> [N]
     """
 
-    kind: ClassVar[str] = "logsumexp"
-    operator: ClassVar[str] = "ReduceLogSumExp"
+    kind = "logsumexp"
+    operator = "ReduceLogSumExp"
     dim: int | tuple[int, ...]
-    sample_dtypes: ClassVar[tuple[str, ...]] = ("float32", "float32", "int64")
+    sample_dtypes = ("float32", "float32", "int64")
 
     def result_dtype(self, input: Tensor) -> str:
         return float_result(input.dtype)
@@ -368,8 +383,8 @@ class All(_Quantifier):
     all(1) : bool[N, 4] -> bool[N]
     """
 
-    kind: ClassVar[str] = "all"
-    operator: ClassVar[str] = "ReduceMin"
+    kind = "all"
+    operator = "ReduceMin"
 
 
 @op
@@ -379,8 +394,8 @@ class Any_(_Quantifier):
     any(1) : bool[N, 4] -> bool[N]
     """
 
-    kind: ClassVar[str] = "any"
-    operator: ClassVar[str] = "ReduceMax"
+    kind = "any"
+    operator = "ReduceMax"
 
 
 @op
@@ -391,9 +406,9 @@ class Norm(_Reduction):
     norm(1, -1) : [N, T, 64] -> [N, T]
     """
 
-    kind: ClassVar[str] = "norm"
-    positional: ClassVar[tuple[str, ...]] = ("p", "dim", "keepdim")
-    sample_dtypes: ClassVar[tuple[str, ...]] = ("float32", "float64")
+    kind = "norm"
+    positional = ("p", "dim", "keepdim")
+    sample_dtypes = ("float32", "float64")
 
     p: float | Literal["fro"] = Field(default=2.0)
     dim: Axes = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from random import Random
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
 
@@ -30,8 +30,8 @@ class Roll(Function):
     roll(1) : [2, 3] -> [2, 3]
     """
 
-    kind: ClassVar[str] = "roll"
-    positional: ClassVar[tuple[str, ...]] = ("shifts", "dims")
+    kind = "roll"
+    positional = ("shifts", "dims")
     shifts: AnyDim | tuple[AnyDim, ...]
     dims: int | tuple[int, ...] | None = None
 
@@ -100,8 +100,8 @@ class Flip(Function):
     flip(1, 2) : [N, 56, 56, 96] -> [N, 56, 56, 96]
     """
 
-    kind: ClassVar[str] = "flip"
-    positional: ClassVar[tuple[str, ...]] = ("*dims",)
+    kind = "flip"
+    positional = ("*dims",)
     dims: int | tuple[int, ...]
 
     def infer(self, input: Tensor) -> Tensor:
@@ -132,8 +132,8 @@ class PadFunction(Function):
     pad([0, (7 - W % 7) % 7]) : [N, 3, W] -> [N, 3, W + (7 - W % 7) % 7]
     """
 
-    kind: ClassVar[str] = "pad"
-    positional: ClassVar[tuple[str, ...]] = ("pad", "mode", "value")
+    kind = "pad"
+    positional = ("pad", "mode", "value")
     pad: tuple[AnyDim, ...]
     mode: Literal["constant", "reflect", "replicate", "circular"] = "constant"
     value: int | float | None = None
@@ -274,8 +274,8 @@ class Tile(Function):
     tile(3) : [N, 4] -> [N, 12]
     """
 
-    kind: ClassVar[str] = "tile"
-    positional: ClassVar[tuple[str, ...]] = ("*dims",)
+    kind = "tile"
+    positional = ("*dims",)
     dims: tuple[Size | Expr, ...]
 
     def _aligned(self, input: Tensor) -> tuple[tuple[Dim, ...], tuple[Dim, ...]]:
@@ -308,8 +308,8 @@ class RepeatInterleave(Function):
     repeat_interleave(2) : [2, 3] -> [12]
     """
 
-    kind: ClassVar[str] = "repeat_interleave"
-    positional: ClassVar[tuple[str, ...]] = ("repeats", "dim")
+    kind = "repeat_interleave"
+    positional = ("repeats", "dim")
     repeats: Size | Expr
     dim: int | None = None
 
@@ -349,8 +349,8 @@ class Diff(Function):
     diff : [N, 5] -> [N, 4]
     """
 
-    kind: ClassVar[str] = "diff"
-    positional: ClassVar[tuple[str, ...]] = ("n", "dim")
+    kind = "diff"
+    positional = ("n", "dim")
     n: Size = 1
     dim: int = -1
 

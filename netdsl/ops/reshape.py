@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from random import Random
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import field_validator
 
@@ -96,8 +96,8 @@ class FlattenFunction(Function):
     flatten : [2, 3] -> [6]
     """
 
-    kind: ClassVar[str] = "flatten"
-    positional: ClassVar[tuple[str, ...]] = ("start_dim", "end_dim")
+    kind = "flatten"
+    positional = ("start_dim", "end_dim")
     start_dim: int = 0
     end_dim: int = -1
 
@@ -141,8 +141,8 @@ class UnflattenFunction(Function):
     unflatten(-1, [8, -1]) : [N, T, 512] -> [N, T, 8, 64]
     """
 
-    kind: ClassVar[str] = "unflatten"
-    positional: ClassVar[tuple[str, ...]] = ("dim", "sizes")
+    kind = "unflatten"
+    positional = ("dim", "sizes")
     dim: int
     sizes: Sizes
 
@@ -186,8 +186,8 @@ class Reshape(Function):
     reshape(N, 8, -1) : [N, 512] -> [N, 8, 64]
     """
 
-    kind: ClassVar[str] = "reshape"
-    positional: ClassVar[tuple[str, ...]] = ("*shape",)
+    kind = "reshape"
+    positional = ("*shape",)
     shape: Sizes
 
     @field_validator("shape")
@@ -227,8 +227,8 @@ class Permute(Function):
     permute(0, 2, 3, 1) : [N, 8, H, W] -> [N, H, W, 8]
     """
 
-    kind: ClassVar[str] = "permute"
-    positional: ClassVar[tuple[str, ...]] = ("*dims",)
+    kind = "permute"
+    positional = ("*dims",)
     dims: tuple[int, ...]
 
     def infer(self, input: Tensor) -> Tensor:
@@ -263,8 +263,8 @@ class Transpose(Function):
     transpose(1, 2) : [N, 8, T] -> [N, T, 8]
     """
 
-    kind: ClassVar[str] = "transpose"
-    positional: ClassVar[tuple[str, ...]] = ("dim0", "dim1")
+    kind = "transpose"
+    positional = ("dim0", "dim1")
     dim0: int
     dim1: int
 
@@ -297,8 +297,8 @@ class Movedim(Function):
     movedim(1, -1) : [N, 8, H, W] -> [N, H, W, 8]
     """
 
-    kind: ClassVar[str] = "movedim"
-    positional: ClassVar[tuple[str, ...]] = ("source", "destination")
+    kind = "movedim"
+    positional = ("source", "destination")
     source: int | tuple[int, ...]
     destination: int | tuple[int, ...]
 
@@ -345,8 +345,8 @@ class Squeeze(Function):
     squeeze(1) : [N, 4, 1] -> [N, 4, 1]
     """
 
-    kind: ClassVar[str] = "squeeze"
-    positional: ClassVar[tuple[str, ...]] = ("dim",)
+    kind = "squeeze"
+    positional = ("dim",)
     dim: int | tuple[int, ...] | None = None
 
     def removed(self, input: Tensor) -> list[int]:
@@ -391,8 +391,8 @@ class Unsqueeze(Function):
     unsqueeze(1) : [N, T] -> [N, 1, T]
     """
 
-    kind: ClassVar[str] = "unsqueeze"
-    positional: ClassVar[tuple[str, ...]] = ("dim",)
+    kind = "unsqueeze"
+    positional = ("dim",)
     dim: int
 
     def infer(self, input: Tensor) -> Tensor:
@@ -418,8 +418,8 @@ class Expand(Function):
     expand(N, -1, -1) : [1, 1, 64] -> [N, 1, 64]
     """
 
-    kind: ClassVar[str] = "expand"
-    positional: ClassVar[tuple[str, ...]] = ("*size",)
+    kind = "expand"
+    positional = ("*size",)
     size: Sizes
 
     @field_validator("size")

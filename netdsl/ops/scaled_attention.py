@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from random import Random
-from typing import Any, ClassVar
+from typing import Any
 
 from netdsl.ir.decide import DimMismatch, join
 from netdsl.ir.dims import Dim, Expr, exact_div, product
@@ -30,8 +30,8 @@ class ScaledDotProductAttention(Function):
     query share one of key and value. `dropout_p` drops weights, in training only.
     """
 
-    kind: ClassVar[str] = NAME
-    positional: ClassVar[tuple[str, ...]] = ("dropout_p", "is_causal")
+    kind = NAME
+    positional = ("dropout_p", "is_causal")
     dropout_p: Probability = 0.0
     is_causal: bool = False
     scale: float | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from random import Random
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import model_validator
 
@@ -38,9 +38,9 @@ class Where(Function):
     where : bool[N, 1], [N, 4], [4] -> [N, 4]
     """
 
-    kind: ClassVar[str] = "where"
-    elementwise: ClassVar[bool] = True
-    takes_scalars: ClassVar[bool] = True
+    kind = "where"
+    elementwise = True
+    takes_scalars = True
 
     def infer(self, condition: Tensor, input: Tensor | Scalar, other: Tensor | Scalar) -> Tensor:
         need_mask(self.kind, condition, 0)
@@ -74,9 +74,9 @@ class MaskedFill(Function):
     masked_fill(value = 0.0) : [N, 8, T, T], bool[T, T] -> [N, 8, T, T]
     """
 
-    kind: ClassVar[str] = "masked_fill"
-    positional: ClassVar[tuple[str, ...]] = ("value",)
-    elementwise: ClassVar[bool] = True
+    kind = "masked_fill"
+    positional = ("value",)
+    elementwise = True
     value: int | float | bool
 
     def infer(self, input: Tensor, mask: Tensor) -> Tensor:
@@ -120,9 +120,9 @@ class Clamp(Function):
     clamp(max = H - 1) : int64[N, H] -> int64[N, H]
     """
 
-    kind: ClassVar[str] = "clamp"
-    positional: ClassVar[tuple[str, ...]] = ("min", "max")
-    elementwise: ClassVar[bool] = True
+    kind = "clamp"
+    positional = ("min", "max")
+    elementwise = True
     min: AnyDim | float | None = None
     max: AnyDim | float | None = None
 
@@ -168,12 +168,12 @@ class DropoutFunction(Function):
     dropout(0.1) : [N, T, 64] -> [N, T, 64]
     """
 
-    kind: ClassVar[str] = "dropout"
-    positional: ClassVar[tuple[str, ...]] = ("p",)
-    pure: ClassVar[bool] = False
-    random: ClassVar[bool] = True
-    training_only: ClassVar[bool] = True
-    elementwise: ClassVar[bool] = True
+    kind = "dropout"
+    positional = ("p",)
+    pure = False
+    random = True
+    training_only = True
+    elementwise = True
     p: Probability = 0.5
 
     def infer(self, input: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from netdsl.ops.target import Arg, OnnxTarget, OnnxValue, call
 class _Triangle(Function):
     """Part of the matrices in the last two axes; zeros elsewhere. `diagonal` moves the border to the right."""
 
-    positional: ClassVar[tuple[str, ...]] = ("diagonal",)
+    positional = ("diagonal",)
     upper: ClassVar[bool]
     diagonal: AnyDim = 0
 
@@ -52,8 +52,8 @@ class Tril(_Triangle):
     tril : bool[T, T] -> bool[T, T]
     """
 
-    kind: ClassVar[str] = "tril"
-    upper: ClassVar[bool] = False
+    kind = "tril"
+    upper = False
 
 
 @op
@@ -63,8 +63,8 @@ class Triu(_Triangle):
     triu(diagonal = 1) : bool[T, T] -> bool[T, T]
     """
 
-    kind: ClassVar[str] = "triu"
-    upper: ClassVar[bool] = True
+    kind = "triu"
+    upper = True
 
 
 @op
@@ -74,8 +74,8 @@ class OneHot(Function):
     one_hot(10) : int64[N] -> int64[N, 10]
     """
 
-    kind: ClassVar[str] = "one_hot"
-    positional: ClassVar[tuple[str, ...]] = ("num_classes",)
+    kind = "one_hot"
+    positional = ("num_classes",)
     num_classes: Size
 
     def infer(self, input: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from netdsl.ops.target import Arg, Call, call
 class Twin(Layer):
     """Stands before a layer among the bases of a function, which takes fields, types, ONNX and cost from it."""
 
-    is_layer: ClassVar[bool] = False
+    is_layer = False
     namespace: ClassVar[str] = "F"
 
     if not TYPE_CHECKING:  # layers name their operand `x`, functions as torch does

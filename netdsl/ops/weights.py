@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from random import Random
-from typing import Any, ClassVar
+from typing import Any
 
 from netdsl.ir.decide import DimMismatch, join
 from netdsl.ir.dims import Dim, product
@@ -44,7 +44,7 @@ class LinearFunction(Function):
     linear : [N, 64], [10, 64], [10] -> [N, 10]
     """
 
-    kind: ClassVar[str] = "linear"
+    kind = "linear"
 
     def infer(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         if not input.rank:
@@ -95,7 +95,7 @@ class EmbeddingFunction(Function):
     embedding : int64[N, T], [1000, 64] -> [N, T, 64]
     """
 
-    kind: ClassVar[str] = "embedding"
+    kind = "embedding"
 
     def infer(self, input: Tensor, weight: Tensor) -> Tensor:
         check_index_dtype(self.kind, input, 0, ("int64", "int32"))
@@ -121,8 +121,8 @@ class PreluFunction(Function):
     prelu : [N, 64, H, W], [64] -> [N, 64, H, W]
     """
 
-    kind: ClassVar[str] = "prelu"
-    elementwise: ClassVar[bool] = True
+    kind = "prelu"
+    elementwise = True
 
     def infer(self, input: Tensor, weight: Tensor) -> Tensor:
         need_float(self.kind, input)

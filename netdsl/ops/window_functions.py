@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from netdsl.ops.base import op
 from netdsl.ops.fold import ChannelShuffle, Fold, PixelShuffle, PixelUnshuffle, Unfold
 from netdsl.ops.twins import Twin
@@ -16,7 +14,7 @@ class PixelShuffleFunction(Twin, PixelShuffle):
     pixel_shuffle(2) : [N, 12, H, W] -> [N, 3, 2*H, 2*W]
     """
 
-    kind: ClassVar[str] = "pixel_shuffle"
+    kind = "pixel_shuffle"
 
 
 @op
@@ -26,7 +24,7 @@ class PixelUnshuffleFunction(Twin, PixelUnshuffle):
     pixel_unshuffle(2) : [N, 3, 8, 8] -> [N, 12, 4, 4]
     """
 
-    kind: ClassVar[str] = "pixel_unshuffle"
+    kind = "pixel_unshuffle"
 
 
 @op
@@ -36,7 +34,7 @@ class ChannelShuffleFunction(Twin, ChannelShuffle):
     channel_shuffle(2) : [N, 8, H, W] -> [N, 8, H, W]
     """
 
-    kind: ClassVar[str] = "channel_shuffle"
+    kind = "channel_shuffle"
 
 
 @op
@@ -46,8 +44,8 @@ class UnfoldFunction(Twin, Unfold):
     unfold(2, stride = 2) : [N, 3, 8, 8] -> [N, 12, 16]
     """
 
-    kind: ClassVar[str] = "unfold"
-    positional: ClassVar[tuple[str, ...]] = ("kernel_size", "dilation", "padding", "stride")
+    kind = "unfold"
+    positional = ("kernel_size", "dilation", "padding", "stride")
 
 
 @op
@@ -57,5 +55,5 @@ class FoldFunction(Twin, Fold):
     fold([8, 8], 2, stride = 2) : [N, 12, 16] -> [N, 3, 8, 8]
     """
 
-    kind: ClassVar[str] = "fold"
-    positional: ClassVar[tuple[str, ...]] = ("output_size", "kernel_size", "dilation", "padding", "stride")
+    kind = "fold"
+    positional = ("output_size", "kernel_size", "dilation", "padding", "stride")

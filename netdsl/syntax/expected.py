@@ -38,7 +38,7 @@ def expected_in_words(accepts: frozenset[str]) -> str:
     """What the grammar takes at a place, as a phrase.
 
     >>> expected_in_words(frozenset({"COMMA", "RPAR", "PLUS", "ARROW", "DOT"}))
-    '`,` or `)`'
+    '`)` or `,`'
     """
     if "CONST" in accepts:
         return DECLARATION
@@ -46,7 +46,7 @@ def expected_in_words(accepts: frozenset[str]) -> str:
         return "a statement or `}`" if "RBRACE" in accepts else "a statement"
     if "NUMBER" in accepts and "NAME" in accepts and "LPAR" in accepts:
         return _either(["a value", *_symbols(accepts - _VALUES)])
-    if accepts == {"EQUAL", "COMMA", "COLON"}:  # behind the first name of a statement
+    if accepts == frozenset({"EQUAL", "COMMA", "COLON"}):  # behind the first name of a statement
         return "`=`"
     if NEWLINE in accepts:
         accepts -= {"RBRACE", "WHEN", END}

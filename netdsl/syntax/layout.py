@@ -220,19 +220,19 @@ def _fits(page: _Page, job: _Job, width: int) -> bool:
             if not behind:
                 return True
             behind -= 1
-            pending.append(page.jobs[behind]._replace(is_behind=True))
+            pending.append(_Job(page.jobs[behind].document, 0, page.jobs[behind].is_flat, True))
         job = pending.pop()
         document = job.document
         match document:
             case str():
                 room -= len(document)
             case Cat():
-                pending += [job._replace(document=part) for part in reversed(document.parts)]
+                pending += [_Job(part, 0, job.is_flat, job.is_behind) for part in reversed(document.parts)]
             case Group():
                 is_flat = job.is_flat or not document.is_forced
-                pending.append(job._replace(document=document.content, is_flat=is_flat))
+                pending.append(_Job(document.content, 0, is_flat, job.is_behind))
             case Hang() | Nest() | Align():
-                pending.append(job._replace(document=document.content))
+                pending.append(_Job(document.content, 0, job.is_flat, job.is_behind))
             case Break():
                 if document is HARD or not job.is_flat:
                     return True

@@ -160,12 +160,9 @@ def _dotted_target(scene: Scene) -> Hint | None:
     words = [token.text for token in scene.tokens[scene.first : scene.first + 4]]
     if scene.home != "statement" or scene.token.kind not in ("DOT", "EQUAL") or words[1::2] != [".", "="]:
         return None
-    return Hint(
-        "a name with a dot cannot be bound",
-        (
-            f"a layer is made where it is used, and a label names it: {quoted(f'x -> {words[2]}: Linear(10)')}",
-        ),
-    )
+    example = quoted(f"x -> {words[2]}: Linear(10)")
+    advice = f"a layer is made where it is used, and a label names it: {example}"
+    return Hint("a name with a dot cannot be bound", (advice,))
 
 
 def _bare_value(scene: Scene) -> Hint | None:

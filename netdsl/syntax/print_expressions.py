@@ -101,7 +101,7 @@ def _items(items: Sequence[Any]) -> list[Part]:
 
 
 class Row(NamedTuple):
-    """What stands between two items: whether a line ended there, and comments on that line and on their own."""
+    """What stands between two items: whether a line ended there, and the comments there."""
 
     is_broken: bool
     suffix: Document | None
@@ -211,7 +211,7 @@ class ExpressionPrinter:
         return content
 
     def _rows(self, items: Sequence[Any], place: tuple[int, int] | None) -> list[Row]:
-        """The gaps before each item and behind the last. A comment without a place in an item goes above it."""
+        """The gaps before each item and behind the last. A comment without a place in an item goes above."""
         if place is None:
             return [Row(False, None, [])] * (len(items) + 1)
         rows: list[Row] = []
@@ -224,7 +224,7 @@ class ExpressionPrinter:
         return [*rows, self.gap(end, place[1])]
 
     def place(self, node: Any, kind: str, behind: int) -> tuple[int, int] | None:
-        """The offsets of the brackets of a node: the first of a kind at or behind an offset, and its partner."""
+        """The offsets of a node's brackets: the first of a kind at or behind an offset, and its partner."""
         if not self.places.covers(node.span):
             return None
         opener = self.places.opener(kind, behind)
