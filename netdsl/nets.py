@@ -10,6 +10,7 @@ from netdsl.compiler import Checked, NetError, check, graph
 from netdsl.diagnostics import Report
 from netdsl.elaborate.program import Program
 from netdsl.ir.graph import Graph
+from netdsl.ir.measure import externs
 from netdsl.source import Source
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Model:
 
         found = self.graph(**arguments)
         refuse_extern(self._program, found)
-        return build(found)
+        return build(found, allow_extern=True)  # what is not allowed was refused above, with its place
 
     def __repr__(self) -> str:
         return f"<model {self.name}({', '.join(self.parameters)}) of {self._program.main.source.path}>"
@@ -103,19 +104,16 @@ def refuse_extern(program: Program, graph: Graph) -> None:
     """Raise `NetError` where building `graph` would import Python code that was not allowed."""
     if program.session.allow_extern:
         return
-    for body in graph.subgraphs():
-        for node in body.nodes:
-            if not isinstance(node.op, Graph) and node.op.kind == "extern":
-                report = Report()
-                report.error(
-                    "E0217",
-                    f"`{node.op}` is Python code, which is imported only when it is allowed",
-                    node.span,
-                    helps=[
-                        "if you trust the file: `--allow-extern`, or `netdsl.load(path, allow_extern=True)`"
-                    ],
-                )
-                raise NetError(report)
+    report = Report()
+    for node in externs(graph):
+        report.error(
+            "E0217",
+            f"`{node.op}` is Python code, which is imported only when it is allowed",
+            node.span,
+            helps=["if you trust the file: `--allow-extern`, or `netdsl.load(path, allow_extern=True)`"],
+        )
+    if report.has_errors:
+        raise NetError(report)
 
 
 def static(value: Any) -> Any:

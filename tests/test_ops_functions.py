@@ -127,12 +127,13 @@ for kind in (
     "ones_like",
 ):
     REFERENCES[kind] = typed(getattr(torch, kind))
-for kind in ("pow", "mul", "lt", "le", "gt", "ge", "eq", "ne", "neg", "matmul"):
+for kind in ("mul", "lt", "le", "gt", "ge", "eq", "ne", "neg", "matmul"):
     REFERENCES[kind] = getattr(operator, kind)
 REFERENCES.update(
     add=infix(operator.add, torch.add),
     sub=infix(operator.sub, torch.sub),
     div=infix(operator.truediv, torch.div),
+    pow=operator.pow,
     floor_divide=operator.floordiv,
     remainder=operator.mod,
     linspace=typed(torch.linspace),
@@ -155,7 +156,6 @@ REFERENCES.update(
     gather=lambda x, index, dim: torch.gather(x, dim, index),
     index_select=lambda x, index, dim: torch.index_select(x, dim, index),
     to=lambda x, dtype: x.to(getattr(torch, dtype)),
-    dropout=lambda x, p=0.5: F.dropout(x, p, training=False),
     layer_norm=lambda x, weight=None, bias=None, *, normalized_shape, eps=1e-5: F.layer_norm(
         x, normalized_shape, weight, bias, eps
     ),
@@ -163,7 +163,7 @@ REFERENCES.update(
         x, normalized_shape, weight, eps
     ),
     embedding=F.embedding,
-    norm=torch.norm,
+    norm=typed(torch.norm),
     round=lambda x, decimals: torch.round(x, decimals=decimals) if decimals else torch.round(x),
 )
 
@@ -292,6 +292,8 @@ def allowed(found: Trial) -> bool:
     """What torch takes and the language refuses, with the reason."""
     x = found.case.operands[0] if found.case.operands else None
     cls = registry[found.kind]
+    if registry[found.kind].training_only:
+        return True  # in evaluation torch looks at nothing; in training it refuses integers and warns of other ranks
     if issubclass(cls, Pool) and not x.is_float:
         return True  # torch pools integers in some of its kernels, and in others it does not
     # To one element torch pools inputs of any rank, to more it does not.

@@ -20,18 +20,27 @@ from torch import Tensor, nn
 from netdsl.backends.errors import BackendError
 from netdsl.backends.torch_source import write
 from netdsl.ir.graph import Graph
+from netdsl.ir.measure import externs
 
 
-def build(graph: Graph) -> nn.Module:
-    """An instance of the model's class, in training mode, with fresh weights from torch's random generator."""
-    return load_class(graph)()
+def build(graph: Graph, *, allow_extern: bool = False) -> nn.Module:
+    """An instance of the model's class, in training mode, with fresh weights from torch's random generator.
+
+    Raises `BackendError` where the graph has layers of other packages, which are imported only with `allow_extern`.
+    """
+    return load_class(graph, allow_extern=allow_extern)()
 
 
-def load_class(graph: Graph) -> type[nn.Module]:
+def load_class(graph: Graph, *, allow_extern: bool = False) -> type[nn.Module]:
     """The model's class. Graphs of one source share it, and the module it lives in.
 
-    The source is known to `linecache`, so tracebacks, `inspect.getsource` and `torch.jit.script` show its lines.
+    Raises `BackendError` for layers of other packages, unless `allow_extern` is set. The source is known to `linecache`, so tracebacks, `inspect.getsource` and `torch.jit.script` show its lines.
     """
+    outside = list(dict.fromkeys(str(node.op) for node in externs(graph)))
+    if outside and not allow_extern:
+        raise BackendError(
+            "the model has layers written in Python, which are imported only with `--allow-extern`", outside
+        )
     text, (name,) = write([graph])
     return getattr(load_source(text), name)
 

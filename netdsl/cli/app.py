@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -17,6 +19,7 @@ from netdsl.diagnostics import Report
 # Pydantic would look through every installed package for plugins, which takes longer than a small check.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
+QUICK = ("check", "summary", "fmt", "ops", "explain")
 COMMANDS = ("check", "compile", "graph", "summary", "fmt", "ops", "explain", "train", "eval", "predict")
 # Options of every command: they may stand behind its name too.
 FLAGS = ("--debug",)
@@ -78,13 +81,18 @@ def options(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its status."""
+    """Run one command, by default that of this process, and return its status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    _escape_what_cannot_be_shown()
     common, rest = common_apart(given)
-    name = rest[:1] if rest and rest[0] in COMMANDS else COMMANDS
+    with _seldom_collecting(arguments is None and rest[:1] != [] and rest[0] in QUICK):
+        return _run(given, common, rest)
+
+
+def _run(given: Sequence[str], common: Sequence[str], rest: Sequence[str]) -> int:
+    _escape_what_cannot_be_shown()
+    names = rest[:1] if rest and rest[0] in COMMANDS else COMMANDS
     try:
-        assembled(name)([*common, *rest], prog_name="netdsl")
+        assembled(names)([*common, *rest], prog_name="netdsl")
     except SystemExit as end:
         # Typer's own status for a wrong option is 2, which here is netdsl's fault and not the caller's.
         return PROBLEMS if end.code else CLEAN
@@ -113,6 +121,16 @@ def common_apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         else:
             rest.append(argument)
     return common, rest
+
+
+@contextmanager
+def _seldom_collecting(wanted: bool) -> Iterator[None]:
+    """A process that lasts a moment spends a quarter of it looking for garbage among what it has just imported."""
+    if wanted:
+        gc.set_threshold(500_000)  # more objects than a small file needs, few enough for the memory of any machine
+    yield
+    if wanted:
+        gc.freeze()
 
 
 def _escape_what_cannot_be_shown() -> None:

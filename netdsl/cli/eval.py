@@ -33,7 +33,7 @@ def eval(
     try:
         with busy(f"measuring {asked.model}"):
             found = evaluate(
-                lambda: build(asked.graph), recipe, weights=weights, device=device, download=download
+                lambda: build(asked.graph, allow_extern=allow_extern), recipe, weights=weights, device=device, download=download
             )
     except TrainError as error:
         report.add(error.diagnostic)

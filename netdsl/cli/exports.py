@@ -23,10 +23,10 @@ from netdsl.ir.graph import Graph
 Export = Callable[[Graph, nn.Module, Path], ExportResult]
 
 
-def module(graph: Graph, weights: Path | None, seed: int) -> nn.Module:
+def module(graph: Graph, weights: Path | None, seed: int, *, allow_extern: bool = False) -> nn.Module:
     """The model with weights from a file, or with fresh ones that follow from `seed`."""
     torch.manual_seed(seed)
-    made = build(graph)
+    made = build(graph, allow_extern=allow_extern)
     if weights is not None:
         load_weights(made, weights)
     return made

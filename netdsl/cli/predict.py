@@ -40,7 +40,7 @@ def predict(
 
     try:
         with busy(f"looking at {len(images)} images"):
-            found = predict_images(lambda: build(asked.graph), recipe, images, weights=weights, device=device)
+            found = predict_images(lambda: build(asked.graph, allow_extern=allow_extern), recipe, images, weights=weights, device=device)
     except TrainError as error:
         report.add(error.diagnostic)
         finish(report, as_json)

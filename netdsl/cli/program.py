@@ -11,6 +11,7 @@ from typing import Any
 
 from netdsl.cli.console import limits_given, problem
 from netdsl.compiler import Limits, open_program, read_source
+from netdsl.compiler import graph as graph_of
 from netdsl.diagnostics import Report
 from netdsl.diagnostics.suggest import did_you_mean
 from netdsl.elaborate.blocks import Evaluator
@@ -83,7 +84,7 @@ def request(
             )
     if model is None or report.has_errors:
         return None
-    graph = program.graph(model, arguments, dims, report=report)
+    graph = graph_of(program, model, arguments, dims, report=report)
     return None if graph is None or report.has_errors else Request(program, model, graph, arguments)
 
 

@@ -63,7 +63,7 @@ def train(
     try:
         with display as watch:
             result = run(
-                lambda: build(asked.graph),
+                lambda: build(asked.graph, allow_extern=allow_extern),
                 recipe,
                 out=out or folder(asked.model, resume),
                 resume=resume,

@@ -1,11 +1,12 @@
-"""What a graph costs: its learned parameters, and multiply-adds as a polynomial in the free dimensions."""
+"""What is in a graph: learned parameters, multiply-adds as a polynomial in the free dimensions, code from outside."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import prod
 
 from netdsl.ir.dims import Dim, substitute
-from netdsl.ir.graph import Graph
+from netdsl.ir.graph import Graph, Node
 
 
 def parameter_count(graph: Graph) -> int:
@@ -29,6 +30,14 @@ def multiply_adds(graph: Graph, known: dict[int, Dim] | None = None) -> Dim:
         else:
             total = total + node.op.multiply_adds(*graph.operand_types(node))
     return total
+
+
+def externs(graph: Graph) -> Iterator[Node]:
+    """The nodes, in all bodies, whose operation is Python code of another package."""
+    for body in graph.subgraphs():
+        for node in body.nodes:
+            if not isinstance(node.op, Graph) and node.op.kind == "extern":
+                yield node
 
 
 def live_values(graph: Graph, *, training: bool = False) -> set[int]:

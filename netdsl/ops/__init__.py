@@ -11,6 +11,7 @@ from netdsl.ops import comparison as comparison
 from netdsl.ops import conv as conv
 from netdsl.ops import create as create
 from netdsl.ops import dropout as dropout
+from netdsl.ops import dropout_functions as dropout_functions
 from netdsl.ops import einops as einops
 from netdsl.ops import einsum as einsum
 from netdsl.ops import elementwise as elementwise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from random import Random
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from netdsl.ir.decide import DimMismatch, join
 from netdsl.ir.dims import Dim, Expr, product
@@ -248,6 +248,11 @@ class Pow(Binary):
     kind = "pow"
     symbol = "**"
     sample_dtypes = ("float32", "float32", "int64", "float32")
+
+    if not TYPE_CHECKING:  # torch calls its second operand so
+
+        def infer(self, input: Operand, exponent: Operand) -> Tensor:
+            return super().infer(input, exponent)
 
     def result_dtype(self, input: Operand, other: Operand) -> str:
         dtype = promote(input, other)

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar
 
 from pydantic import ConfigDict, Field
 
-from netdsl.ir.dims import Dim, Expr
+from netdsl.ir.dims import Dim, Expr, symbol, symbols
 from netdsl.ir.types import INTEGERS, Scalar, State, Tensor
 from netdsl.ops.lean import LeanModel
 from netdsl.ops.target import Arg, Call, OnnxTarget, OnnxValue, call
@@ -250,11 +250,17 @@ def fixed(dim: Dim, what: str, kind: str, *, operand: int = 0) -> int:
     """`dim` as an integer; a free dimension where torch needs a number is the user's problem."""
     if isinstance(dim, int):
         return dim
+    grows = dim not in map(symbol, symbols(dim))
     raise ShapeProblem(
         "E0403",
         f"`{kind}` needs a fixed number of {what}, but it is `{dim}`, which is known only at run time",
         operand=operand,
-        help=f"write the number of {what} in the model's input, or fix it with `--set`",
+        help=(
+            "it grows with the input: pool to a fixed size before, as `AdaptiveAvgPool2d(1)` does, "
+            "or fix the input's size with `--set`"
+            if grows
+            else f"write the number of {what} in the model's input, or fix it with `--set`"
+        ),
     )
 
 

@@ -6,7 +6,7 @@ import math
 from random import Random
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from netdsl.ir.dims import Dim, product
 from netdsl.ir.types import Scalar, Tensor
@@ -230,13 +230,27 @@ class _Spread(_Reduction):
     dim: Axes = None
     correction: int | float = 1
     keepdim: bool = False
+    unbiased: bool | None = None
+
+    @model_validator(mode="after")
+    def _one_way_to_correct(self) -> _Spread:
+        if self.unbiased is not None and "correction" in self.model_fields_set:
+            raise ValueError(
+                "`unbiased` and `correction` say the same: `unbiased = False` is `correction = 0`"
+            )
+        return self
+
+    @property
+    def less(self) -> int | float:
+        """What the number of elements is made smaller by."""
+        return self.correction if self.unbiased is None else int(self.unbiased)
 
     def result_dtype(self, input: Tensor) -> str:
         need_float(self.kind, input)
         return input.dtype
 
     def more(self) -> dict[str, Any]:
-        return ({"correction": self.correction} if self.correction != 1 else {}) | super().more()
+        return ({"correction": self.less} if self.less != 1 else {}) | super().more()
 
     def torch(self, input: Tensor) -> Any:
         """Without `dim`, `x.var(correction=0)` would be another function of TorchScript's."""
@@ -250,8 +264,8 @@ class _Spread(_Reduction):
         total = self.reduce(g, "ReduceSum", g.op("Mul", distance, distance), x)
         count: Dim = product(x.shape[place] for place in self.reduced(x))
         if isinstance(count, int):
-            return g.op("Div", total, g.constant(max(count - self.correction, 0), dtype))
-        divisor = g.op("Sub", cast(g, Scalar(count), dtype), g.constant(self.correction, dtype))
+            return g.op("Div", total, g.constant(max(count - self.less, 0), dtype))
+        divisor = g.op("Sub", cast(g, Scalar(count), dtype), g.constant(self.less, dtype))
         return g.op("Div", total, g.op("Max", divisor, g.constant(0, dtype)))
 
     @classmethod
@@ -260,7 +274,10 @@ class _Spread(_Reduction):
         wider = tuple(
             o.with_shape(*(size + 1 for size in o.shape)) for o in case.operands if isinstance(o, Tensor)
         )
-        return Case({**case.arguments, "correction": pick(random, (1, 1, 0, 0.5))}, wider)
+        spread = pick(
+            random, ({}, {"correction": 0}, {"correction": 0.5}, {"unbiased": False}, {"unbiased": True})
+        )
+        return Case({**case.arguments, **spread}, wider)
 
 
 @op
@@ -413,16 +430,17 @@ class Norm(_Reduction):
     p: float | Literal["fro"] = Field(default=2.0)
     dim: Axes = None
     keepdim: bool = False
+    dtype: Literal["float16", "bfloat16", "float32", "float64"] | None = None
 
     def result_dtype(self, input: Tensor) -> str:
         need_float(self.kind, input)
-        return input.dtype
+        return self.dtype or input.dtype
 
     def torch(self, input: Tensor) -> Any:
         order = {} if self.p in (2.0, "fro") else {"ord": self.p}
         dim = {} if self.dim is None else {"dim": self.dim}
         keepdim = {"keepdim": True} if self.keepdim else {}
-        return call("torch.linalg.vector_norm", Arg(0), **order, **dim, **keepdim)
+        return call("torch.linalg.vector_norm", Arg(0), **order, **dim, **keepdim, **named_dtype(self.dtype))
 
     def compute(self, g: OnnxTarget, value: OnnxValue, x: Tensor, dtype: str) -> OnnxValue:
         gone = self.reduced(x)
@@ -432,7 +450,8 @@ class Norm(_Reduction):
     def sample(cls, random: Random) -> Case:
         case = super().sample(random)
         orders = (2.0, 1.0, 3.0, 0.5, 0.0, math.inf, -math.inf)
-        return Case({"p": pick(random, orders), **case.arguments}, case.operands)
+        dtype = pick(random, (None, None, "float64"))
+        return Case({"p": pick(random, orders), **case.arguments, "dtype": dtype}, case.operands)
 
 
 def vector_norm(

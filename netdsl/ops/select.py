@@ -1,4 +1,4 @@
-"""Functions that choose between values element by element: `where`, `masked_fill`, `clamp`, and `dropout`."""
+"""Functions that choose between values element by element: `where`, `masked_fill` and `clamp`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pydantic import model_validator
 
 from netdsl.ir.dims import Expr
 from netdsl.ir.types import Scalar, Tensor
-from netdsl.ops.base import AnyDim, Case, Function, Probability, ShapeProblem, op
-from netdsl.ops.cases import broadcast_pair, pick, shape, tensor
+from netdsl.ops.base import AnyDim, Case, Function, ShapeProblem, op
+from netdsl.ops.cases import broadcast_pair, pick, tensor
 from netdsl.ops.onnx_parts import cast, choose, finish, tensor_of, type_of, width
-from netdsl.ops.promotion import broadcast, category, need_float, promote
-from netdsl.ops.target import Arg, OnnxTarget, OnnxValue, Symbol, call, method
+from netdsl.ops.promotion import broadcast, category, promote
+from netdsl.ops.target import Arg, OnnxTarget, OnnxValue, call, method
 
 Number = int | float | Expr
 
@@ -159,33 +159,3 @@ class Clamp(Function):
     def sample(cls, random: Random) -> Case:
         low, high = pick(random, ((0, 1), (None, 0.5), (-1.5, None), (-2, 2.5), (3, None)))
         return Case({"min": low, "max": high}, (tensor(random, 0, dtypes=("float32", "float32", "int64")),))
-
-
-@op
-class DropoutFunction(Function):
-    """In training, each element is zero with probability `p` and the others are scaled up; the identity in evaluation.
-
-    dropout(0.1) : [N, T, 64] -> [N, T, 64]
-    """
-
-    kind = "dropout"
-    positional = ("p",)
-    pure = False
-    random = True
-    training_only = True
-    elementwise = True
-    p: Probability = 0.5
-
-    def infer(self, input: Tensor) -> Tensor:
-        need_float(self.kind, input)
-        return input
-
-    def torch(self, input: Tensor) -> Any:
-        return call("F.dropout", Arg(0), p=self.p, training=Symbol("self.training"))
-
-    def onnx(self, g: OnnxTarget, input: OnnxValue) -> OnnxValue:
-        return input
-
-    @classmethod
-    def sample(cls, random: Random) -> Case:
-        return Case({"p": pick(random, (0.0, 0.1, 0.5))}, (Tensor(shape(random)),))

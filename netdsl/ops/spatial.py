@@ -57,11 +57,12 @@ class Spatial(Layer):
         )
 
     def _other_rank(self, x: Tensor) -> str | None:
+        """The layer for that number of axes, or that the batch is missing."""
+        other = f"{self.kind[:-2]}{x.rank - 2}d" if self.kind.endswith(f"{self.axes}d") else ""
+        helps = [f"there is `{other}` for {layout(x.rank - 2)}"] if other and x.rank in (3, 4, 5) else []
         if x.rank == self.axes + 1:
-            return "the first axis must be the batch: `unsqueeze(0)` adds one"
-        if x.rank not in (3, 4, 5) or not self.kind.endswith(f"{self.axes}d"):
-            return None
-        return f"there is `{self.kind[:-2]}{x.rank - 2}d` for {layout(x.rank - 2)}"
+            helps.append("where the batch is missing, `unsqueeze(0)` adds it")
+        return "; ".join(helps) or None
 
     def present(self, x: Tensor, before: Dim, after: Dim, argument: str = "kernel_size") -> Dim:
         """`after`, the size that `before` becomes, which must not get below 1."""
@@ -73,6 +74,7 @@ class Spatial(Layer):
                 f"the input of `{self.kind}` is too small for its `{argument}`: {before} becomes {after}",
                 operand=0,
                 label=f"this is {x}",
+                argument=argument,
             ),
         )
 

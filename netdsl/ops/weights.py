@@ -96,14 +96,27 @@ class EmbeddingFunction(Function):
     """
 
     kind = "embedding"
+    padding_idx: int | None = None
+    scale_grad_by_freq: bool = False
+    sparse: bool = False
 
     def infer(self, input: Tensor, weight: Tensor) -> Tensor:
         check_index_dtype(self.kind, input, 0, ("int64", "int32"))
         need_axes(self.kind, "weight", weight, 2, 1)
+        rows = weight.shape[0]
+        if self.padding_idx is not None and isinstance(rows, int) and not -rows <= self.padding_idx < rows:
+            raise ShapeProblem(
+                "E0411",
+                f"`padding_idx = {self.padding_idx}` is not a row of the weight, which has {rows}",
+                operand=1,
+                label=f"this is {weight}",
+                argument="padding_idx",
+            )
         return weight.with_shape(*input.shape, weight.shape[1])
 
     def torch(self, input: Tensor, weight: Tensor) -> Any:
-        return call("F.embedding", Arg(0), Arg(1))
+        """What is given beyond the operands is about gradients only."""
+        return call("F.embedding", Arg(0), Arg(1), **self.arguments())
 
     def onnx(self, g: OnnxTarget, input: OnnxValue, weight: OnnxValue) -> OnnxValue:
         return g.op("Gather", weight, input, axis=0)
@@ -111,7 +124,8 @@ class EmbeddingFunction(Function):
     @classmethod
     def sample(cls, random: Random) -> Case:
         ids = Tensor(shape(random, 0, 3), pick(random, ("int64", "int64", "int32")))
-        return Case({}, (ids, Tensor((random.randint(4, 9), random.randint(1, 4)))))
+        more = pick(random, ({}, {}, {"padding_idx": 1}, {"padding_idx": 9}, {"scale_grad_by_freq": True}))
+        return Case(more, (ids, Tensor((random.randint(4, 9), random.randint(1, 4)))))
 
 
 @op
