@@ -7,6 +7,7 @@ import linecache
 import operator
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from random import Random
 from types import SimpleNamespace
 from typing import Any
@@ -113,7 +114,8 @@ def all_axes(function: Callable[..., Any], every: Any) -> Callable[..., Any]:
 
 for kind in FUNCTIONS:
     if issubclass(registry[kind], Twin):
-        REFERENCES[kind] = getattr(F, kind)
+        evaluation = {"training": False} if registry[kind].training_only else {}
+        REFERENCES[kind] = partial(getattr(F, kind), **evaluation)
 for kind in (
     "sum",
     "mean",

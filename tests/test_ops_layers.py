@@ -233,7 +233,11 @@ def test_arguments_are_torchs(kind: str) -> None:
     cls = registry[kind]
     wanted = {name for name in constructor_names(kind) if not name.startswith("_")}
     fields = cls.model_fields
-    assert set(fields) - MORE_FIELDS.get(kind, set()) == wanted - NOT_FIELDS.get(kind, set())
+    left_out = NOT_FIELDS.get(kind, set())
+    assert set(fields) - MORE_FIELDS.get(kind, set()) == wanted - left_out
+    read = {*cls.inferred, *MORE_FIELDS.get(kind, set())}
+    in_order = [name for name in constructor_names(kind) if name in wanted - left_out - read]
+    assert [name for name in fields if name not in read] == in_order
     for name, default in torch_defaults(kind).items():
         if name not in fields or name in cls.inferred or (kind, name) in OTHER_DEFAULTS:
             continue

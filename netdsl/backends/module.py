@@ -34,7 +34,8 @@ def build(graph: Graph, *, allow_extern: bool = False) -> nn.Module:
 def load_class(graph: Graph, *, allow_extern: bool = False) -> type[nn.Module]:
     """The model's class. Graphs of one source share it, and the module it lives in.
 
-    Raises `BackendError` for layers of other packages, unless `allow_extern` is set. The source is known to `linecache`, so tracebacks, `inspect.getsource` and `torch.jit.script` show its lines.
+    Raises `BackendError` for layers of other packages, unless `allow_extern` is set. The source is known
+    to `linecache`, so tracebacks, `inspect.getsource` and `torch.jit.script` show its lines.
     """
     outside = list(dict.fromkeys(str(node.op) for node in externs(graph)))
     if outside and not allow_extern:

@@ -127,7 +127,9 @@ def common_apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 def _seldom_collecting(wanted: bool) -> Iterator[None]:
     """A process that lasts a moment spends a quarter of it looking for garbage among what it has just imported."""
     if wanted:
-        gc.set_threshold(500_000)  # more objects than a small file needs, few enough for the memory of any machine
+        gc.set_threshold(
+            500_000
+        )  # more objects than a small file needs, few enough for the memory of any machine
     yield
     if wanted:
         gc.freeze()

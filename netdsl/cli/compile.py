@@ -97,7 +97,7 @@ def write_weights(
 
         try:
             with replacing(out) as made:
-                done = EXPORTS[to.value](asked.graph, module(asked.graph, weights, seed, allow_extern=allow_extern), made)
+                done = EXPORTS[to.value](asked.graph, module(asked, weights, seed), made)
         except BackendError as reason:
             report.add(Diagnostic("E0004", reason.message, notes=reason.facts))
             finish(report, as_json)

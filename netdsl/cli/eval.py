@@ -27,13 +27,16 @@ def eval(
     recipe = asked and requested(asked, report, changed(data, changes))
     if asked is None or recipe is None:
         finish(report, as_json)
-    from netdsl.backends.module import build
     from netdsl.train import TrainError, evaluate
 
     try:
         with busy(f"measuring {asked.model}"):
             found = evaluate(
-                lambda: build(asked.graph, allow_extern=allow_extern), recipe, weights=weights, device=device, download=download
+                asked.build,
+                recipe,
+                weights=weights,
+                device=device,
+                download=download,
             )
     except TrainError as error:
         report.add(error.diagnostic)

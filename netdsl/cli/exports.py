@@ -15,18 +15,19 @@ from torch import nn
 
 from netdsl.backends import exported, torchscript
 from netdsl.backends.errors import BackendError
-from netdsl.backends.module import build, load_weights
+from netdsl.backends.module import load_weights
 from netdsl.backends.parity import ExportResult, parity_of
 from netdsl.backends.torch_source import write
+from netdsl.cli.program import Request
 from netdsl.ir.graph import Graph
 
 Export = Callable[[Graph, nn.Module, Path], ExportResult]
 
 
-def module(graph: Graph, weights: Path | None, seed: int, *, allow_extern: bool = False) -> nn.Module:
+def module(asked: Request, weights: Path | None, seed: int) -> nn.Module:
     """The model with weights from a file, or with fresh ones that follow from `seed`."""
     torch.manual_seed(seed)
-    made = build(graph, allow_extern=allow_extern)
+    made = asked.build()
     if weights is not None:
         load_weights(made, weights)
     return made

@@ -34,13 +34,18 @@ def predict(
     recipe = asked and requested(asked, report, changed(data, changes))
     if asked is None or recipe is None:
         finish(report, as_json)
-    from netdsl.backends.module import build
     from netdsl.train import TrainError
     from netdsl.train import predict as predict_images
 
     try:
         with busy(f"looking at {len(images)} images"):
-            found = predict_images(lambda: build(asked.graph, allow_extern=allow_extern), recipe, images, weights=weights, device=device)
+            found = predict_images(
+                asked.build,
+                recipe,
+                images,
+                weights=weights,
+                device=device,
+            )
     except TrainError as error:
         report.add(error.diagnostic)
         finish(report, as_json)

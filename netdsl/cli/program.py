@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from netdsl.cli.console import limits_given, problem
 from netdsl.compiler import Limits, open_program, read_source
@@ -22,6 +22,9 @@ from netdsl.source import Source
 from netdsl.syntax import tree
 from netdsl.syntax.machine import parse_interpolation
 
+if TYPE_CHECKING:
+    from torch import nn
+
 
 @dataclass(frozen=True)
 class Request:
@@ -35,6 +38,12 @@ class Request:
     @property
     def source(self) -> Source:
         return self.program.main.source
+
+    def build(self) -> nn.Module:
+        """A new module with fresh weights. Layers written in Python are imported only with `--allow-extern`."""
+        from netdsl.backends.module import build
+
+        return build(self.graph, allow_extern=self.program.session.allow_extern)
 
 
 def limits() -> Limits:

@@ -56,14 +56,13 @@ def train(
     recipe = asked and requested(asked, report, changed(data, changes))
     if asked is None or recipe is None:
         finish(report, as_json)
-    from netdsl.backends.module import build
     from netdsl.train import Display, TrainError, run
 
     display = nullcontext(None) if as_json else Display()
     try:
         with display as watch:
             result = run(
-                lambda: build(asked.graph, allow_extern=allow_extern),
+                asked.build,
                 recipe,
                 out=out or folder(asked.model, resume),
                 resume=resume,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from random import Random
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import model_validator
 
@@ -36,7 +36,8 @@ class Attention(Layer):
     pure: ClassVar[bool] = False  # dropout
     random: ClassVar[bool] = True
 
-    batch_first: bool = False
+    if TYPE_CHECKING:  # each layer has it in torch's order
+        batch_first: bool
 
     @property
     @abstractmethod

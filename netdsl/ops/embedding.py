@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from random import Random
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import model_validator
 
@@ -21,11 +21,12 @@ class _Table(Layer):
 
     positional: ClassVar[tuple[str, ...]] = ("num_embeddings", "embedding_dim")
 
-    num_embeddings: Size
-    embedding_dim: Size
-    padding_idx: int | None = None
-    max_norm: float | None = None
-    norm_type: float = 2.0
+    if TYPE_CHECKING:  # both layers have these in torch's order, which differs
+        num_embeddings: Size
+        embedding_dim: Size
+        padding_idx: int | None
+        max_norm: float | None
+        norm_type: float
 
     @model_validator(mode="after")
     def _padding_is_a_row(self) -> _Table:
@@ -77,6 +78,11 @@ class Embedding(_Table):
     Embedding(30522, 768) : int64[N, T] -> [N, T, 768]
     """
 
+    num_embeddings: Size
+    embedding_dim: Size
+    padding_idx: int | None = None
+    max_norm: float | None = None
+    norm_type: float = 2.0
     scale_grad_by_freq: bool = False
     sparse: bool = False
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from random import Random
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import model_validator
 
@@ -286,10 +286,11 @@ class _Columns(Spatial):
 
     axes: ClassVar[int] = 2
 
-    kernel_size: Sizes
-    dilation: Sizes = 1
-    padding: Counts = 0
-    stride: Sizes = 1
+    if TYPE_CHECKING:  # both layers have these in torch's order
+        kernel_size: Sizes
+        dilation: Sizes
+        padding: Counts
+        stride: Sizes
 
     def places(self, x: Tensor, size: Dim, axis: int) -> Dim:
         """The number of places that a window has along an axis of `size`."""
@@ -339,6 +340,11 @@ class Unfold(_Columns):
 
     positional: ClassVar[tuple[str, ...]] = ("kernel_size",)
 
+    kernel_size: Sizes
+    dilation: Sizes = 1
+    padding: Counts = 0
+    stride: Sizes = 1
+
     def infer(self, x: Tensor) -> Tensor:
         places = [self.places(x, size, axis) for axis, size in enumerate(self.spatial(x))]
         self.check_dtype(x)
@@ -381,6 +387,10 @@ class Fold(_Columns):
     positional: ClassVar[tuple[str, ...]] = ("output_size", "kernel_size")
 
     output_size: Sizes
+    kernel_size: Sizes
+    dilation: Sizes = 1
+    padding: Counts = 0
+    stride: Sizes = 1
 
     def infer(self, x: Tensor) -> Tensor:
         if x.rank != 3:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from random import Random
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import field_validator, model_validator
 
@@ -48,8 +48,9 @@ class _Window(Pool):
 
     averages: ClassVar[bool] = False
 
-    kernel_size: Sizes
-    stride: Sizes | None = None
+    if TYPE_CHECKING:  # each family has these in torch's order
+        kernel_size: Sizes
+        stride: Sizes | None
 
     @model_validator(mode="after")
     def _half_of_the_window_is_inside(self) -> _Window:
@@ -138,6 +139,8 @@ class _Window(Pool):
 
 
 class _MaxPool(_Window):
+    kernel_size: Sizes
+    stride: Sizes | None = None
     padding: Counts = 0
     dilation: Sizes = 1
     return_indices: bool = False
@@ -178,6 +181,8 @@ class _MaxPool(_Window):
 class _AvgPool(_Window):
     averages: ClassVar[bool] = True
 
+    kernel_size: Sizes
+    stride: Sizes | None = None
     padding: Counts = 0
     ceil_mode: bool = False
     count_include_pad: bool = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from random import Random
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import model_validator
 
@@ -35,13 +35,14 @@ class _Recurrent(Layer):
     gates: ClassVar[int]  # parts that the rows of a weight are cut in
     order: ClassVar[tuple[int, ...]]  # the parts as ONNX wants them
 
-    hidden_size: Size
-    num_layers: Size = 1
-    bias: bool = True
-    batch_first: bool = False
-    dropout: Probability = 0.0
-    bidirectional: bool = False
-    input_size: Size | None = None
+    if TYPE_CHECKING:  # each layer has these in torch's order, which differs
+        hidden_size: Size
+        num_layers: Size
+        bias: bool
+        batch_first: bool
+        dropout: float
+        bidirectional: bool
+        input_size: Size | None
 
     @model_validator(mode="after")
     def _dropout_needs_layers(self) -> _Recurrent:
@@ -266,7 +267,14 @@ class RNN(_OneState):
     gates: ClassVar[int] = 1
     order: ClassVar[tuple[int, ...]] = (0,)
 
+    hidden_size: Size
+    num_layers: Size = 1
     nonlinearity: Literal["tanh", "relu"] = "tanh"
+    bias: bool = True
+    batch_first: bool = False
+    dropout: Probability = 0.0
+    bidirectional: bool = False
+    input_size: Size | None = None
 
     def attributes(self) -> dict[str, Any]:
         return {"activations": [self.nonlinearity.capitalize()] * len(self.directions)}
@@ -287,6 +295,14 @@ class GRU(_OneState):
     gates: ClassVar[int] = 3
     order: ClassVar[tuple[int, ...]] = (1, 0, 2)  # torch has r, z, n; ONNX z, r, h
 
+    hidden_size: Size
+    num_layers: Size = 1
+    bias: bool = True
+    batch_first: bool = False
+    dropout: Probability = 0.0
+    bidirectional: bool = False
+    input_size: Size | None = None
+
     def attributes(self) -> dict[str, Any]:
         return {"linear_before_reset": 1}
 
@@ -304,7 +320,14 @@ class LSTM(_Recurrent):
     gates: ClassVar[int] = 4
     order: ClassVar[tuple[int, ...]] = (0, 3, 1, 2)  # torch has i, f, g, o; ONNX i, o, f, c
 
+    hidden_size: Size
+    num_layers: Size = 1
+    bias: bool = True
+    batch_first: bool = False
+    dropout: Probability = 0.0
+    bidirectional: bool = False
     proj_size: Count = 0
+    input_size: Size | None = None
 
     @model_validator(mode="after")
     def _projection_is_smaller(self) -> LSTM:
