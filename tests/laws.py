@@ -7,10 +7,7 @@ small tensors on the CPU (the meta device would let some faults pass). Nothing o
 
 from __future__ import annotations
 
-import ast
 import inspect
-import operator
-import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,18 +23,20 @@ from pydantic import ValidationError
 from torch import nn
 
 from netdsl.backends.onnx import single
-from netdsl.ir.decide import Assumptions, same
-from netdsl.ir.dims import Dim, Expr, evaluate, substitute, symbol, symbols
+from netdsl.ir.decide import Assumptions
+from netdsl.ir.dims import Dim, substitute, symbol
 from netdsl.ir.types import Scalar, Tensor
 from netdsl.ops import registry
 from netdsl.ops.base import Case, Op, ShapeProblem
-from netdsl.ops.target import AllArgs, Arg, Call, Index, Infix, Method, Prefix, Stride, Symbol
+from tests.documented import example_holds as example_holds
+from tests.documented import examples_of as examples_of
+from tests.lowering import NAMESPACES as NAMESPACES
+from tests.lowering import evaluated
 
 torch.set_num_threads(1)
 torch.backends.mha.set_fastpath_enabled(False)  # for evaluation only; it takes added masks for bools
 
 TOLERANCE = 1e-5
-NAMESPACES = {"torch": torch, "nn": nn, "F": F, "torchvision": torchvision}
 
 
 def given(operands: Sequence[Any], place: int) -> Any:
@@ -254,63 +253,6 @@ def picked(result: Any, gives: Any) -> list[torch.Tensor]:
     return [places[number] for number in sorted(places)]
 
 
-INFIX = {
-    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "//": operator.floordiv,
-    "%": operator.mod, "**": operator.pow, "@": operator.matmul, "==": operator.eq, "!=": operator.ne,
-    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "&": operator.and_,
-    "|": operator.or_, "^": operator.xor,
-}  # fmt: skip
-PREFIX = {"-": operator.neg, "~": operator.invert, "+": operator.pos}
-
-
-def evaluated(expression: Any, operands: Sequence[Any], sizes: Mapping[str, int]) -> Any:
-    """What a lowering (`ops.target`) is worth, with torch at hand."""
-
-    def value(part: Any) -> Any:
-        return evaluated(part, operands, sizes)
-
-    def named(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-        return {name: value(part) for name, part in pairs}
-
-    def listed(parts: Sequence[Any]) -> list[Any]:
-        spread = [list(operands) if isinstance(p, AllArgs) and p.star else [value(p)] for p in parts]
-        return [part for parts in spread for part in parts]
-
-    match expression:
-        case Arg(index):
-            return operands[index]
-        case AllArgs():
-            return list(operands)
-        case Symbol(name):
-            return resolved(name)
-        case Call(function, args, kwargs):
-            return resolved(function)(*listed(args), **named(kwargs))
-        case Method(receiver, name, args, kwargs):
-            return getattr(value(receiver), name)(*listed(args), **named(kwargs))
-        case Infix(op, left, right):
-            return INFIX[op](value(left), value(right))
-        case Prefix(op, operand):
-            return PREFIX[op](value(operand))
-        case Index(inner, indices):
-            return value(inner)[tuple(value(index) for index in indices)]
-        case Stride(start, stop, step):
-            return slice(value(start), value(stop), step)
-        case Expr():
-            return evaluate(expression, sizes)
-        case tuple() | list():
-            return type(expression)(listed(expression))
-        case _:
-            return expression
-
-
-def resolved(name: str) -> Any:
-    first, *rest = name.split(".")
-    found: Any = NAMESPACES[first]
-    for part in rest:
-        found = getattr(found, part)
-    return found
-
-
 # ------------------------------------------------------------------------------------------------------------ laws
 
 
@@ -517,98 +459,3 @@ def dtype_of(tensor: torch.Tensor) -> str:
 
 def shown(types: Sequence[Any] | None) -> str:
     return "nothing" if types is None else ", ".join(map(str, types))
-
-
-# ----------------------------------------------------------------------------------------------- documented examples
-
-
-@dataclass(frozen=True)
-class Example:
-    """`Conv2d(8, 3) : [N, 3, H, W] -> [N, 8, H - 2, W - 2]` of a docstring."""
-
-    text: str
-    op: Op
-    operands: tuple[Any, ...]
-    results: tuple[Any, ...]
-
-
-def examples_of(kind: str) -> list[Example]:
-    """The examples in the docstring of `kind`."""
-    lines = inspect.getdoc(registry[kind]) or ""
-    pattern = re.compile(rf"^{re.escape(kind)}(\(.*\))? :(?: (.+))? -> (.+)$", re.MULTILINE)
-    return [
-        Example(m[0], applied(kind, m[1] or "()"), types_in(m[2] or ""), types_in(m[3]))
-        for m in pattern.finditer(lines)
-    ]
-
-
-def example_holds(example: Example) -> None:
-    """The documented types are the inferred ones, symbols and all."""
-    results = example.op.result_types(*example.operands)
-    fits = len(results) == len(example.results) and all(
-        ours.dtype == theirs.dtype
-        and ours.rank == theirs.rank
-        and all(same(a, b) for a, b in zip(ours.shape, theirs.shape, strict=True))
-        for ours, theirs in zip(results, example.results, strict=True)
-    )
-    assert fits, f"{example.text}: it gives {shown(results)}"
-
-
-def applied(kind: str, arguments: str) -> Op:
-    """The operation of a call as the language writes it, without operands."""
-    parsed = ast.parse(f"f{arguments}", mode="eval").body
-    assert isinstance(parsed, ast.Call)
-    given: dict[str, Any] = {k.arg or "": static(k.value) for k in parsed.keywords}
-    positional = list(registry[kind].positional)
-    values = [static(argument) for argument in parsed.args]
-    if positional and positional[-1].startswith("*"):
-        rest = positional.pop()[1:]
-        if len(values) > len(positional):
-            given[rest] = tuple(values[len(positional) :])
-            values = values[: len(positional)]
-    given.update(zip(positional, values, strict=False))
-    assert len(values) <= len(positional), f"too many arguments by position: {kind}{arguments}"
-    return registry[kind](**given)
-
-
-def static(node: ast.expr) -> Any:
-    """A static value: a literal, a list as a tuple, or arithmetic over free dimensions."""
-    match node:
-        case ast.Name(id=name):
-            return symbol(name)
-        case ast.List(elts=items) | ast.Tuple(elts=items):
-            return tuple(map(static, items))
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return -static(operand)
-        case ast.BinOp(left=left, op=op, right=right):
-            symbols_of = {
-                ast.Add: "+",
-                ast.Sub: "-",
-                ast.Mult: "*",
-                ast.FloorDiv: "//",
-                ast.Mod: "%",
-                ast.Pow: "**",
-            }
-            return INFIX[symbols_of[type(op)]](static(left), static(right))
-        case _:
-            return ast.literal_eval(node)
-
-
-def types_in(text: str) -> tuple[Any, ...]:
-    """The types in `int64[N, 4], [3], 2`."""
-    found: list[Any] = []
-    for match in re.finditer(r"(\w*)(\[[^\]]*\])|(-?[\d.]+)", text):
-        dtype, shape, number = match.groups()
-        if number is not None:
-            found.append(Scalar(ast.literal_eval(number)))
-            continue
-        dims: tuple[Dim, ...] = static(ast.parse(shape, mode="eval").body)
-        found.append(Tensor(dims, dtype or "float32"))
-    return tuple(found)
-
-
-def free_names(example: Example) -> frozenset[str]:
-    """The free dimensions that an example names."""
-    return frozenset().union(
-        *(symbols(d) for o in example.operands if isinstance(o, Tensor) for d in o.shape)
-    )

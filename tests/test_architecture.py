@@ -91,3 +91,21 @@ def test_checking_loads_no_heavy_library(code: str) -> None:
         "lightning",
     }
     assert loaded_by(code) & heavy == set()
+
+
+def test_the_catalogue_names_what_the_modules_register() -> None:
+    """Which module has which operation is read off their text; importing them all must give the same."""
+    code = (
+        "import importlib, pkgutil, netdsl.ops\n"
+        "from netdsl.ops.base import initialisers, registry\n"
+        "named = [set(registry), set(initialisers)]\n"
+        "for m in pkgutil.iter_modules(netdsl.ops.__path__): importlib.import_module('netdsl.ops.' + m.name)\n"
+        "assert [set(registry._loaded), set(initialisers._loaded)] == named\n"
+        "assert len(named[0]) > 250\n"
+    )
+    assert "netdsl" in loaded_by(code)
+
+
+def test_checking_a_model_imports_only_the_operations_it_uses() -> None:
+    code = "import netdsl; netdsl.check('specs/lenet.net'); assert 'netdsl.ops.recurrent' not in sys.modules"
+    assert "netdsl" in loaded_by(code)

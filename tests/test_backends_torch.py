@@ -483,6 +483,16 @@ def test_buffers_are_computed_and_saved_as_said() -> None:
     assert 0 < module.get_parameter("table").std() < 0.05
 
 
+def test_tensors_made_on_the_way_are_made_where_the_inputs_are() -> None:
+    graph = graph_of("""model M {
+      input x: [N, T, 4]
+      output x -> fc: Linear(4) -> mul(arange(T)[:, None] + eye(4)[0])
+    }""")
+    module = build(graph).to("meta")
+    assert module(torch.ones(2, 3, 4, device="meta")).shape == (2, 3, 4)
+    torchscript.script(build(graph))
+
+
 def test_inner_and_later_init_rules_win() -> None:
     state = build(graph_of(INITS)).state_dict()
     for name in ("a", "b"):
@@ -655,8 +665,9 @@ def test_every_operation_is_written_as_torch_and_torchscript_take_it(kind: str) 
     for graph in filter(None, (single(kind, random) for _ in range(8))):
         module = build(graph).eval()
         assert state_shapes(module) == {key: state.shape for key, state in graph.state()}
-        with own_faults_of_torch():
-            torchscript.script(module)
+        if kind != "MultiheadAttention" or hasattr(registry[kind], "optional_results"):
+            with own_faults_of_torch():
+                torchscript.script(module)
 
 
 # ------------------------------------------------------------------------------------------------ hostile text

@@ -510,6 +510,26 @@ def test_what_makes_no_sense_to_compile_is_refused(run: Run) -> None:
     assert "Usage: netdsl compile" in run("compile", "line.net", "--to", "caffe").err
 
 
+def test_code_from_outside_runs_only_where_it_is_allowed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("danger.py").write_text("raise SystemExit('it ran')", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    text = 'extern Danger from "danger:Danger" {\n  input x: [N, 1, 28, 28]\n  output [N, 10]\n}\n'
+    text += IMAGES.replace("Flatten -> fc: Linear(10)", "Danger") + RECIPE
+    weights = ["--weights", "w.safetensors"]
+    for arguments in (
+        ["check", "images.net"],
+        ["summary", "images.net"],
+        ["compile", "images.net", "--to", "onnx", "-o", "x.onnx"],
+        ["compile", "images.net", "--to", "module", "-o", "x"],
+        ["train", "images.net"],
+        ["eval", "images.net", *weights],
+        ["predict", "images.net", *weights, "x.png"],
+    ):
+        ended = run(*arguments, images=text)
+        assert ended.status in (0, 1)
+        assert "it ran" not in ended.out + ended.err
+
+
 @pytest.mark.slow
 def test_a_model_is_trained_measured_and_used(run: Run) -> None:
     images = IMAGES + RECIPE

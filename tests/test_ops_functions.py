@@ -40,6 +40,7 @@ from tests.laws import (
     free_sizes_are_numbers_later,
     lowered,
     onnx_is_torch,
+    onnx_session,
     reference,
     shapes_are_torchs,
     torch_lowering_is_the_reference,
@@ -699,3 +700,58 @@ def test_random_uses_are_the_same_every_time() -> None:
     for kind in ("index", "pad", "rearrange"):
         assert registry[kind].sample(Random(3)) == registry[kind].sample(Random(3))
         assert isinstance(registry[kind].sample(Random(3)), Case)
+
+
+# ----------------------------------------------------------------------------- arguments that are known at run time
+
+AT_RUN_TIME = [
+    "x -> reshape(N * C, -1)",
+    "x -> reshape(N, 2, -1, T)",
+    "x[:1] -> expand(N, -1, T)",
+    "x -> pad([T // 2, (4 - T % 4) % 4])",
+    'x -> pad([0, (4 - T % 4) % 4], mode = "reflect")',
+    'x -> pad([T % 3, -1], mode = "circular")',
+    'x -> pad([T % 3, -1], mode = "replicate")',
+    "x -> roll(T // 2, -1)",
+    "x[:, :, T // 2:]",
+    "x[..., :T - 1]",
+    "x[:, :, T - 1]",
+    "x[:, :, -1] * T + N",
+    "x + arange(T)",
+    "x + arange(T - 1, -1, -1)",
+    "x @ eye(T)",
+    "x @ tril(ones(T, T), diagonal = T // 3)",
+    "x + full([N, 1, T], 0.5) - zeros(T)",
+    "x + (arange(T) -> clamp(max = T - 2))",
+    "x -> tile(1, 1, T)",
+    "x -> repeat_interleave(T, dim = 0)",
+    "x -> split([T // 2, T - T // 2], dim = 2) -> concat(dim = 2)",
+    'x -> interpolate(size = 2 * T + 1, mode = "linear")',
+    'x -> rearrange("n (c d) t -> (n t) c d", d = 2)',
+    'x -> repeat("n c t -> n (c k) t", k = T)',
+    'x -> reduce("n c (t s) -> n c t", "max", t = T)',
+    "x -> unflatten(-1, [T, 1]) -> squeeze(-1)",
+    "x -> var(-1, correction = 0) -> sqrt",
+    "scaled_dot_product_attention(x, x, x, is_causal = True)",
+]
+
+
+@pytest.mark.parametrize("flow", AT_RUN_TIME)
+def test_sizes_that_are_known_at_run_time_are_computed_there(flow: str) -> None:
+    import netdsl
+    from netdsl.backends.onnx import tensors_of, to_onnx
+
+    entry = netdsl.loads(f"model M {{\n  input x: [N, 4, T]\n  C = 4\n  output {flow}\n}}\n").M
+    model = entry().eval()
+    onnx = onnx_session(to_onnx(entry.graph(), tensors_of(model)).SerializeToString())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        compiled = torch.jit.script(model)
+    for shape in ((2, 4, 7), (1, 4, 12)):
+        x = torch.randn(shape, generator=torch.Generator().manual_seed(3))
+        expected = model(x)
+        assert torch.equal(compiled(x), expected)
+        feeds = {given.name: x.numpy() for given in onnx.get_inputs()}
+        found = torch.from_numpy(onnx.run(None, feeds)[0])
+        assert found.shape == expected.shape
+        assert torch.allclose(found, expected, 1e-5, 1e-5)

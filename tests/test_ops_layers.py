@@ -18,6 +18,7 @@ from netdsl.ops.base import Case, ShapeProblem, initialisers
 from netdsl.ops.norm import Norm
 from netdsl.ops.pool import Pool
 from netdsl.ops.target import Call
+from tests.documented import example_holds, examples_of
 from tests.laws import (
     NEEDS_NUMBERS,
     RANDOM,
@@ -26,9 +27,6 @@ from tests.laws import (
     Trial,
     Values,
     constructor_names,
-    evaluated,
-    example_holds,
-    examples_of,
     free_sizes_are_numbers_later,
     ids_below,
     onnx_is_torch,
@@ -42,6 +40,7 @@ from tests.laws import (
     value_of,
     values_of,
 )
+from tests.lowering import evaluated
 
 # `extern` is declared by a file: it has a test of its own, and no twin in torch.
 LAYERS = sorted(kind for kind, cls in registry.items() if cls.is_layer and kind != "extern")

@@ -59,7 +59,8 @@ def program(graph: Graph, module: nn.Module) -> ExportedProgram:
     if fixed:
         which = " and ".join(f"`{name}`" for name in fixed)
         raise BackendError(
-            f"torch.export cannot leave {which} free here: its program would take one size only"
+            f"torch.export cannot leave {which} free here: its program would take one size only",
+            [f"fix it in the model's input, or with `--set {name}=...`" for name in fixed],
         )
     _drop_needless_guards(graph, module, found, sizes)
     return found

@@ -6,20 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from netdsl.backends.torch_expressions import (
-    ATOM,
-    POWER,
-    PRODUCT,
-    SUM,
-    Code,
-    Make,
-    Slot,
-    imports_in,
-    slots_in,
-)
 from netdsl.backends.torch_merge import Fill, Walk
 from netdsl.backends.torch_names import identifier
 from netdsl.backends.torch_sketch import Block, Sketch, as_chain, sketch
+from netdsl.backends.torch_trees import ATOM, POWER, PRODUCT, SUM, Code, Make, Slot, imports_in, slots_in
 from netdsl.ir.graph import Graph
 from netdsl.ir.types import Tensor
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
-from netdsl.backends.torch_expressions import Use, Value, Writer, sizes_in, values_in
+from netdsl.backends.torch_expressions import Writer
 from netdsl.backends.torch_layout import statement
 from netdsl.backends.torch_names import identifier, unique
 from netdsl.backends.torch_order import Step, steps
 from netdsl.backends.torch_sizes import ShapeText, read_sizes, size_places
 from netdsl.backends.torch_sketch import Applied, Sketch
+from netdsl.backends.torch_trees import Use, Value, sizes_in, values_in
 from netdsl.backends.torch_variables import Variables, input_names
 from netdsl.ir.graph import Graph
 from netdsl.ops.target import Index
@@ -94,6 +95,7 @@ class Forward:
         self.variables = Variables(graph, self.steps, self.inputs, self.local, self.avoid)
         written = [self._named(place, step) for place, step in enumerate(self.steps)]
         self._name_sizes()
+        self.writer.device = f"{self.inputs[0]}.device" if self.inputs else ""
         self.writer.values = lambda number: self.local.get(number) or self.variables.of[number]
         if not self.returns:
             self.value = Value(graph.outputs[0].value)
@@ -140,6 +142,8 @@ class Forward:
         used = [value for value in entry.node.results if value in self.variables.last]
         scripted = entry.make is not None and self.reach(entry).scripted
         looped = any(entry.node.label in loop.labels for loop in self.loops.values())
+        if self._typed_optional(place):
+            return False
         return not scripted and not looped and used == [self.sketch.graph.outputs[0].value]
 
     def _note(self, place: int, step: Step) -> str:
@@ -235,8 +239,9 @@ class Forward:
                 self.asserted.add(value)
                 lines.append(f"{indent}assert {self.variables.of[value]} is not None")
         own = statement(self.writer, indent, written.target, written.tree, written.note)
+        after = [f"{indent}assert {self.variables.of[v]} is not None" for v in self._typed_optional(place)]
         if not written.access.scripted:
-            return lines + own
+            return lines + own + after
         self.writer.used.add("torch.jit")
         inner = indent + "    "
         scripted = _with_callee(written.tree, written.access.scripted)
@@ -246,7 +251,14 @@ class Forward:
             *statement(self.writer, inner, written.target, scripted, written.note),
             f"{indent}else:",
             *statement(self.writer, inner, written.target, written.tree),
+            *after,
         ]
+
+    def _typed_optional(self, place: int) -> list[int]:
+        """The results of a layer that torch's own signature has as `Optional`, though here they are tensors."""
+        node = self.steps[place].applied.node
+        optional = getattr(node.op, "optional_results", ())
+        return [v for n, v in enumerate(node.results) if n in optional and v in self.variables.last]
 
     def _is_optional(self, value: int) -> bool:
         """Whether a value is an output of a block that exists in training only."""

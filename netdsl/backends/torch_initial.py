@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
-from netdsl.backends.torch_expressions import Code, Writer
+from netdsl.backends.torch_expressions import Writer
 from netdsl.backends.torch_forward import INDENT
 from netdsl.backends.torch_layout import statement
 from netdsl.backends.torch_modules import Attributes
 from netdsl.backends.torch_names import is_attribute, literal
 from netdsl.backends.torch_sketch import initial
+from netdsl.backends.torch_trees import Code
 from netdsl.ir.graph import Graph, InitRule
 from netdsl.ir.patterns import matches, parameters
 

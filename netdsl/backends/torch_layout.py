@@ -4,19 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from netdsl.backends.torch_expressions import (
-    ATOM,
-    WIDTH,
-    Chain,
-    Make,
-    Pairs,
-    Repeat,
-    Use,
-    Writer,
-    chain_call,
-    split,
-)
+from netdsl.backends.torch_expressions import WIDTH, Writer
 from netdsl.backends.torch_names import comment, dotted, literal, plain
+from netdsl.backends.torch_trees import ATOM, Chain, Make, Pairs, Repeat, Use, chain_call, split
 from netdsl.ops.target import Call, Method
 
 _ROOMY: Final = 3  # a sequence of this many layers has a line for each

@@ -6,19 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from netdsl.backends.torch_expressions import (
-    Chain,
-    Make,
-    Pairs,
-    Repeat,
-    Slot,
-    Use,
-    Value,
-    transform,
-)
 from netdsl.backends.torch_names import same
 from netdsl.backends.torch_sizes import size_places
 from netdsl.backends.torch_sketch import Applied, Fixed, Learned, Sketch
+from netdsl.backends.torch_trees import Chain, Device, Make, Slot, Use, Value, transform
 from netdsl.ir.dims import Expr, symbols
 from netdsl.ir.graph import Graph
 from netdsl.ops.target import Call, Index, Infix, Method, Prefix, Stride, Symbol
@@ -174,7 +165,7 @@ def _token(tree: Any) -> Any:
         return name, tree.labels
     if isinstance(tree, Stride):
         return name
-    if isinstance(tree, Value | Symbol | Expr | Pairs | Repeat):
+    if isinstance(tree, Value | Symbol | Expr | Device):
         return name, tree
     if tree is None or tree is Ellipsis or isinstance(tree, str):
         return name, tree

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from netdsl.backends.errors import BackendError
-from netdsl.backends.torch_expressions import TORCH_ROOTS, Code, Make, Pairs, Repeat, Use, Writer, runs
+from netdsl.backends.torch_expressions import Writer
 from netdsl.backends.torch_forward import INDENT, Access, Forward, Loop
 from netdsl.backends.torch_layout import statement
 from netdsl.backends.torch_names import (
@@ -21,6 +21,7 @@ from netdsl.backends.torch_names import (
 )
 from netdsl.backends.torch_sizes import ShapeText
 from netdsl.backends.torch_sketch import Applied, Fixed, Learned, Sketch
+from netdsl.backends.torch_trees import TORCH_ROOTS, Code, Make, Pairs, Repeat, Use, runs
 from netdsl.ir.dims import Expr
 from netdsl.ir.graph import Graph
 from netdsl.ir.types import Tensor

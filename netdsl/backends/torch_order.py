@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
 
-from netdsl.backends.torch_expressions import Value, transform, values_in, weight
 from netdsl.backends.torch_sketch import Applied, Sketch
+from netdsl.backends.torch_trees import Value, transform, values_in, weight
 from netdsl.ir.measure import live_values
 from netdsl.ops.target import Index, Infix, Prefix
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from netdsl.backends.torch_expressions import Chain, Make, Use, Value, on_values, sizes_in
 from netdsl.backends.torch_names import CONTAINER_ATTRIBUTES, MODULE_ATTRIBUTES
 from netdsl.backends.torch_sizes import size_places
+from netdsl.backends.torch_trees import Chain, Make, Use, Value, on_device, on_values, sizes_in
 from netdsl.ir.dims import symbol
 from netdsl.ir.graph import Buffer, Graph, Literal, Node, Parameter
 from netdsl.ops.base import Layer
@@ -121,7 +121,8 @@ def _applied(graph: Graph, node: Node, make_block: MakeBlock) -> Applied:
     op: Any = node.op
     tree = op.torch(*types)
     if not op.is_layer:
-        return Applied(node, None, on_values(tree, operands), _nesting(op, types))
+        use = on_values(tree, operands)
+        return Applied(node, None, on_device(use) if graph.inputs else use, _nesting(op, types))
     args, kwargs = op.forward(*types)
     use = on_values(Call("", tuple(args), tuple(kwargs.items())), operands)
     return Applied(node, _constructor(op, tree), Use(use.args, use.kwargs), _nesting(op, types))

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from netdsl.backends.torch_classes import Classes, ModuleClass
-from netdsl.backends.torch_expressions import WIDTH, Code, Slot, Writer
+from netdsl.backends.torch_expressions import WIDTH, Writer
 from netdsl.backends.torch_forward import INDENT, Forward
 from netdsl.backends.torch_initial import Rules
 from netdsl.backends.torch_modules import Attributes
 from netdsl.backends.torch_names import DOC_WIDTH, class_name, comment, docstring, identifier, unique
 from netdsl.backends.torch_sizes import ShapeText
+from netdsl.backends.torch_trees import Code, Slot
 from netdsl.ir.graph import Graph
 
 __all__ = ["PythonFile", "source", "sources", "write"]

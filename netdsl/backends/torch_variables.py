@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Final, NamedTuple
 
-from netdsl.backends.torch_expressions import values_in
 from netdsl.backends.torch_names import identifier, is_plain, unique
 from netdsl.backends.torch_order import Step
+from netdsl.backends.torch_trees import values_in
 from netdsl.ir.graph import Graph, Node
 from netdsl.ir.measure import live_values
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from netdsl.cli.console import CLEAN, FAULT, PROBLEMS, limits_given, problem, show
+from netdsl.cli.console import CLEAN, FAULT, PROBLEMS, limits_given, show
 from netdsl.diagnostics import Report
 
 # Pydantic would look through every installed package for plugins, which takes longer than a small check.
@@ -97,9 +97,7 @@ def _run(given: Sequence[str], common: Sequence[str], rest: Sequence[str]) -> in
         # Typer's own status for a wrong option is 2, which here is netdsl's fault and not the caller's.
         return PROBLEMS if end.code else CLEAN
     except Exception as fault:
-        if "--debug" in given:
-            raise
-        return _explain(fault, "--json" in given)
+        return _ended_by(fault, debug="--debug" in given, as_json="--json" in given)
     return CLEAN
 
 
@@ -125,11 +123,9 @@ def common_apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 @contextmanager
 def _seldom_collecting(wanted: bool) -> Iterator[None]:
-    """A process that lasts a moment spends a quarter of it looking for garbage among what it has just imported."""
+    """A process of a moment would spend a quarter of it looking for garbage in what it has just imported."""
     if wanted:
-        gc.set_threshold(
-            500_000
-        )  # more objects than a small file needs, few enough for the memory of any machine
+        gc.set_threshold(500_000)  # more objects than a small file needs, few enough for any machine
     yield
     if wanted:
         gc.freeze()
@@ -142,17 +138,18 @@ def _escape_what_cannot_be_shown() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _explain(fault: Exception, as_json: bool) -> int:
-    """Say what went wrong outside the language; a fault of netdsl's own has its own status."""
-    report = Report()
-    if isinstance(fault, OSError) and fault.filename:
-        problem(report, "E0004", f"`{fault.filename}`: {(fault.strerror or str(fault)).lower()}")
-    elif isinstance(fault, ModuleNotFoundError) and fault.name and not fault.name.startswith("netdsl"):
-        message = f"this needs `{fault.name}`, which is not installed"
-        problem(report, "E0004", message, 'install what goes with netdsl: `pip install "netdsl[all]"`')
-    if len(report):
-        show(report, as_json)
+def _ended_by(fault: Exception, *, debug: bool, as_json: bool) -> int:
+    """Say what went wrong, and whose fault it is."""
+    from netdsl.cli.endings import diagnosed
+
+    reason = diagnosed(fault)
+    if reason is not None:
+        show(Report([reason]), as_json)
+        if as_json:
+            print("null")
         return PROBLEMS
+    if debug:
+        raise fault
     print(f"this is a fault in netdsl, not in your file: {type(fault).__name__}: {fault}", file=sys.stderr)
     print("  = help: please report it with the file; `--debug` shows where it happened", file=sys.stderr)
     return FAULT

@@ -11,7 +11,7 @@ import typer
 from netdsl.cli.console import busy, finish, problem
 from netdsl.cli.files import replacing, write
 from netdsl.cli.options import Extern, Json, Out, Params, Sizes, Target
-from netdsl.diagnostics import Diagnostic, Report
+from netdsl.diagnostics import Report
 
 if TYPE_CHECKING:
     from netdsl.cli.program import Request
@@ -92,15 +92,10 @@ def write_weights(
 ) -> None:
     """An export, with the largest difference from the original."""
     with busy(f"compiling {asked.model} to {to.value}"):
-        from netdsl.backends.errors import BackendError
         from netdsl.cli.exports import EXPORTS, module
 
-        try:
-            with replacing(out) as made:
-                done = EXPORTS[to.value](asked.graph, module(asked, weights, seed), made)
-        except BackendError as reason:
-            report.add(Diagnostic("E0004", reason.message, notes=reason.facts))
-            finish(report, as_json)
+        with replacing(out) as made:
+            done = EXPORTS[to.value](asked.graph, module(asked, weights, seed), made)
     result = {
         "model": asked.model,
         "to": to.value,

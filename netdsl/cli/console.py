@@ -55,12 +55,6 @@ def finish(
     raise typer.Exit(PROBLEMS if failed or report.has_errors else CLEAN)
 
 
-def refuse(report: Report, as_json: bool) -> None:
-    """End here if there are errors."""
-    if report.has_errors:
-        finish(report, as_json)
-
-
 def problem(report: Report, code: str, message: str, *helps: str) -> None:
     """Add what has no place in a file, such as an argument on the command line."""
     report.add(Diagnostic(code, message, helps=helps))

@@ -27,20 +27,10 @@ def eval(
     recipe = asked and requested(asked, report, changed(data, changes))
     if asked is None or recipe is None:
         finish(report, as_json)
-    from netdsl.train import TrainError, evaluate
+    from netdsl.train import evaluate
 
-    try:
-        with busy(f"measuring {asked.model}"):
-            found = evaluate(
-                asked.build,
-                recipe,
-                weights=weights,
-                device=device,
-                download=download,
-            )
-    except TrainError as error:
-        report.add(error.diagnostic)
-        finish(report, as_json)
+    with busy(f"measuring {asked.model}"):
+        found = evaluate(asked.build, recipe, weights=weights, device=device, download=download)
     result = {"model": asked.model, "samples": found.samples, **found.measured, "seconds": found.seconds}
     shares = ", ".join(f"{name} {value:.4f}" for name, value in found.measured.items())
     finish(report, as_json, result, f"{asked.model} on {found.samples:,} samples: {shares}")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from netdsl.cli.console import busy, finish, problem, refuse
+from netdsl.cli.console import busy, finish
 from netdsl.cli.files import replacing
 from netdsl.cli.options import Extern, Json, Out, Params, Sizes, Target
 from netdsl.diagnostics import Report
@@ -31,7 +31,6 @@ def graph(
     The suffix of OUT says how: .svg, .png, .pdf or .dot. Without OUT, DOT text goes to stdout.
     """
     from netdsl.backends.dot import dot, render
-    from netdsl.backends.graphviz import DrawingError
     from netdsl.cli.program import request
 
     report = Report()
@@ -41,10 +40,6 @@ def graph(
     if out is None:
         text = dot(asked.graph, depth)
         finish(report, as_json, {"model": asked.model, "dot": text}, text)
-    try:
-        with busy(f"drawing {asked.model}"), replacing(out) as temporary:
-            render(asked.graph, temporary, depth)
-    except DrawingError as reason:
-        problem(report, "E0004", str(reason).replace(temporary.name, out.name))
-    refuse(report, as_json)
+    with busy(f"drawing {asked.model}"), replacing(out) as made:
+        render(asked.graph, made, depth)
     finish(report, as_json, {"model": asked.model, "out": str(out)}, f"{out}: {asked.model}")

@@ -34,21 +34,10 @@ def predict(
     recipe = asked and requested(asked, report, changed(data, changes))
     if asked is None or recipe is None:
         finish(report, as_json)
-    from netdsl.train import TrainError
     from netdsl.train import predict as predict_images
 
-    try:
-        with busy(f"looking at {len(images)} images"):
-            found = predict_images(
-                asked.build,
-                recipe,
-                images,
-                weights=weights,
-                device=device,
-            )
-    except TrainError as error:
-        report.add(error.diagnostic)
-        finish(report, as_json)
+    with busy(f"looking at {len(images)} images"):
+        found = predict_images(asked.build, recipe, images, weights=weights, device=device)
     result = [
         {
             "path": str(p.path),

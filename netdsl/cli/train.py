@@ -56,26 +56,22 @@ def train(
     recipe = asked and requested(asked, report, changed(data, changes))
     if asked is None or recipe is None:
         finish(report, as_json)
-    from netdsl.train import Display, TrainError, run
+    from netdsl.train import Display, run
 
     display = nullcontext(None) if as_json else Display()
-    try:
-        with display as watch:
-            result = run(
-                asked.build,
-                recipe,
-                out=out or folder(asked.model, resume),
-                resume=resume,
-                device=device,
-                epochs=epochs,
-                threads=threads,
-                download=download,
-                spec=asked.source.text,
-                on_record=watch,
-            )
-    except TrainError as error:
-        report.add(error.diagnostic)
-        finish(report, as_json)
+    with display as watch:
+        result = run(
+            asked.build,
+            recipe,
+            out=out or folder(asked.model, resume),
+            resume=resume,
+            device=device,
+            epochs=epochs,
+            threads=threads,
+            download=download,
+            spec=asked.source.text,
+            on_record=watch,
+        )
     finish(
         report,
         as_json,

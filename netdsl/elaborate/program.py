@@ -19,7 +19,7 @@ from netdsl.elaborate.budgets import check_expectations
 from netdsl.elaborate.calls import bind_parameters
 from netdsl.elaborate.cycles import cycles, names_in
 from netdsl.elaborate.naming import check_state
-from netdsl.elaborate.scope import Binding, Scope
+from netdsl.elaborate.scope import Binding, Scope, Usage
 from netdsl.elaborate.session import LimitReached, Limits, Session
 from netdsl.elaborate.values import POISON, Argument, Builtin, Declared, Function, Identity
 from netdsl.ir.graph import Graph
@@ -71,7 +71,7 @@ class Program:
         self.report = report
         self._read = read or _no_files
         self._modules: dict[str, Module] = {}
-        self._builtins = _builtins(self.session)
+        self._builtins = Language(self.session.usage)
         self._identities = 0
         self.main = self._load(source)
 
@@ -400,15 +400,24 @@ def _renamed(graph: Graph, declared: Declared) -> Graph:
     return replace(graph, name=declared.name, doc=decl.doc or graph.doc, span=decl.span)
 
 
-def _builtins(session: Session) -> Scope:
-    """The names that every file has: operations, static functions, dtypes, `identity`."""
-    scope = Scope(None, session.usage, root=True)
-    for name, cls in registry.items():
-        scope.declare(name, cls, None)
-    for name, function in static.BUILTINS.items():
-        scope.declare(name, Builtin(name, function, registry.get(name)), None)
-    for name in DTYPES:
-        if name not in static.BUILTINS:
-            scope.declare(name, name, None)
-    scope.declare("identity", Identity(), None)
-    return scope
+class Language(Scope):
+    """The names that every file has: operations, static functions, dtypes, `identity`. Operations are imported when read."""
+
+    def __init__(self, usage: Usage) -> None:
+        super().__init__(None, usage, root=True)
+        self.declare("identity", Identity(), None)
+        for name in DTYPES:
+            if name not in static.BUILTINS:
+                self.declare(name, name, None)
+
+    def given(self, name: str) -> Binding | None:
+        tensor = registry[name] if name in registry else None
+        function = static.BUILTINS.get(name)
+        if function is not None:
+            self.declare(name, Builtin(name, function, tensor), None)
+        elif tensor is not None:
+            self.declare(name, tensor, None)
+        return self.names.get(name)
+
+    def visible(self) -> list[str]:
+        return list(dict.fromkeys([*self.names, *static.BUILTINS, *registry]))

@@ -48,12 +48,17 @@ class Scope:
 
     def find(self, name: str) -> Binding | None:
         """The binding of `name`, without counting as a use."""
-        scope: Scope | None = self
-        while scope is not None:
+        scope: Scope = self
+        while True:
             binding = scope.names.get(name)
             if binding is not None:
                 return binding
+            if scope.parent is None:
+                return scope.given(name)
             scope = scope.parent
+
+    def given(self, name: str) -> Binding | None:  # noqa: ARG002
+        """What the language itself binds, in the outermost scope; nothing here."""
         return None
 
     def read(self, name: str) -> Binding | None:
@@ -81,9 +86,5 @@ class Scope:
 
     def visible(self) -> list[str]:
         """Every name that can be read here, for suggestions."""
-        names: dict[str, None] = {}
-        scope: Scope | None = self
-        while scope is not None:
-            names.update(dict.fromkeys(scope.names))
-            scope = scope.parent
-        return list(names)
+        outer = self.parent.visible() if self.parent is not None else []
+        return list(dict.fromkeys([*self.names, *outer]))

@@ -6,16 +6,19 @@ A mistake raises `StaticError`, which the evaluator, who knows the place, turns 
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from netdsl.elaborate.values import POISON, in_words
+from netdsl.elaborate.values import POISON, extent, in_words, is_list, is_unknown
 from netdsl.ir.decide import holds, minimum_value
 from netdsl.ir.dims import Expr, symbols
+from netdsl.ir.residues import Relation
 
 MAX_INTEGER: Final = 2**63
 MAX_ITEMS: Final = 1_000_000
 MAX_STRING: Final = 100_000
+MAX_NESTING: Final = 1_000  # of lists and templates in each other
 
 
 class StaticError(Exception):
@@ -36,13 +39,23 @@ def checked(value: Any) -> Any:
         raise StaticError("E0308", "an integer beyond 2**63", "integers of the language have 64 bits")
     if isinstance(value, float) and not math.isfinite(value):
         raise StaticError("E0308", f"the result is {value}, which is not a finite number")
-    if isinstance(value, tuple) and len(value) > MAX_ITEMS:
-        raise StaticError("E0308", f"a list of {len(value)} items: the limit is {MAX_ITEMS:,}")
+    if is_list(value):
+        measured(value)
     if isinstance(value, str) and len(value) > MAX_STRING:
         raise StaticError("E0308", f"a string of {len(value)} characters: the limit is {MAX_STRING:,}")
     if isinstance(value, complex):
         raise StaticError("E0307", "the result is not a real number")
     return value
+
+
+def measured(value: Any) -> int:
+    """How many values a list or template is made of, if they keep to the limits: a list of lists counts theirs."""
+    count, depth = extent(value, MAX_ITEMS)
+    if count > MAX_ITEMS:
+        raise StaticError("E0308", f"a list of more than {MAX_ITEMS:,} items, counting those inside")
+    if depth > MAX_NESTING:
+        raise StaticError("E0308", f"values nested more than {MAX_NESTING:,} deep")
+    return count
 
 
 def binary(op: str, left: Any, right: Any) -> Any:
@@ -103,28 +116,28 @@ def _power(left: Any, right: Any) -> Any:
 
 def _times(left: Any, right: Any) -> Any:
     for sequence, count in ((left, right), (right, left)):
-        if isinstance(sequence, tuple | str) and isinstance(count, int):
-            limit = MAX_ITEMS if isinstance(sequence, tuple) else MAX_STRING
+        if isinstance(count, int) and (isinstance(sequence, str) or is_list(sequence)):
+            limit = MAX_STRING if isinstance(sequence, str) else MAX_ITEMS
             if len(sequence) * count > limit:
                 raise StaticError("E0308", f"{len(sequence) * count} items: the limit is {limit:,}")
     return left * right
-
-
-_OPERATORS: Final[dict[str, Callable[[Any, Any], Any]]] = {
-    "+": lambda a, b: a + b,
-    "-": lambda a, b: a - b,
-    "*": _times,
-    "/": lambda a, b: a / b,
-    "//": lambda a, b: a // b,
-    "%": lambda a, b: _modulo(a, b),
-    "**": _power,
-}
 
 
 def _modulo(left: Any, right: Any) -> Any:
     if isinstance(left, str):
         raise TypeError  # Python would format the string
     return left % right
+
+
+_OPERATORS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": _times,
+    "/": operator.truediv,
+    "//": operator.floordiv,
+    "%": _modulo,
+    "**": _power,
+}
 
 
 def compare(op: str, left: Any, right: Any) -> bool:
@@ -134,11 +147,10 @@ def compare(op: str, left: Any, right: Any) -> bool:
     if op in ("==", "!="):
         return (left == right) is (op == "==")
     if op in ("in", "not in"):
-        if not isinstance(right, tuple | str) or (isinstance(right, str) and not isinstance(left, str)):
+        if not (is_list(right) or (isinstance(right, str) and isinstance(left, str))):
             raise StaticError("E0307", f"`{op}` needs a list on its right, found {in_words(right)}")
         return (left in right) is (op == "in")
-    if isinstance(left, tuple) or isinstance(right, tuple):
-        _refuse_symbols(op, left, right)
+    _refuse_symbols(op, left, right)
     try:
         return bool(_COMPARISONS[op](left, right))
     except TypeError:
@@ -149,13 +161,13 @@ def compare(op: str, left: Any, right: Any) -> bool:
 
 def _refuse_symbols(op: str, left: Any, right: Any) -> None:
     for value in (left, right):
-        if isinstance(value, tuple) and any(isinstance(item, Expr) for item in value):
+        if is_list(value) and any(isinstance(item, Expr) for item in value):
             raise StaticError("E0409", f"`{op}` between lists with sizes that are known only at run time")
 
 
 def _compare_sizes(op: str, left: Any, right: Any) -> bool:
     if op in ("in", "not in"):
-        if not isinstance(right, tuple):
+        if not is_list(right):
             raise StaticError("E0307", f"`{op}` needs a list on its right, found {in_words(right)}")
         found = any(compare("==", left, item) for item in right if isinstance(item, int | Expr))
         return found is (op == "in")
@@ -164,7 +176,7 @@ def _compare_sizes(op: str, left: Any, right: Any) -> bool:
             if op in ("==", "!="):
                 return op == "!="
             raise StaticError("E0307", f"`{op}` does not compare a size with {in_words(value)}")
-    answer = holds(left, op, right)
+    answer = holds(left, _RELATIONS[op], right)
     if answer is None:
         free = sorted(symbols(left) | symbols(right))
         names = " and ".join(f"`{name}`" for name in free)
@@ -176,11 +188,19 @@ def _compare_sizes(op: str, left: Any, right: Any) -> bool:
     return answer
 
 
-_COMPARISONS: Final[dict[str, Callable[[Any, Any], Any]]] = {
-    "<": lambda a, b: a < b,
-    "<=": lambda a, b: a <= b,
-    ">": lambda a, b: a > b,
-    ">=": lambda a, b: a >= b,
+_COMPARISONS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_RELATIONS: Final[Mapping[str, Relation]] = {
+    "<": "<",
+    "<=": "<=",
+    ">": ">",
+    ">=": ">=",
+    "==": "==",
+    "!=": "!=",
 }
 
 
@@ -188,7 +208,7 @@ def truth(value: Any) -> bool:
     """The truth of a static value, Python's; a size is true when it is never zero."""
     if isinstance(value, Expr):
         return _compare_sizes("!=", value, 0)
-    if value is None or isinstance(value, bool | int | float | str | tuple):
+    if value is None or isinstance(value, bool | int | float | str) or is_list(value):
         return bool(value)
     raise StaticError("E0307", f"a condition must be static, found {in_words(value)}")
 
@@ -224,10 +244,11 @@ def _range(*bounds: Any) -> tuple[int, ...]:
 
 def _extreme(pick: Callable[..., Any], op: str) -> Callable[..., Any]:
     def extreme(*values: Any) -> Any:
-        items = values[0] if len(values) == 1 and isinstance(values[0], tuple) else values
+        first: Any = values[0] if len(values) == 1 else None
+        items = first if is_list(first) else values
         if not any(isinstance(item, Expr) for item in items):
             return pick(items)
-        best = items[0]
+        best: Any = items[0]
         for item in items[1:]:
             best = item if compare(op, item, best) else best
         return best
@@ -236,13 +257,16 @@ def _extreme(pick: Callable[..., Any], op: str) -> Callable[..., Any]:
 
 
 def _total(items: Any, start: Any = 0) -> Any:
+    if is_list(start) and all(map(is_list, items)):
+        # Joined at once: adding a million short lists one by one would copy them a million times.
+        return (*start, *(part for item in items for part in item))
     total = start
     for item in items:
         total = binary("+", total, item)
     return total
 
 
-def _linspace(start: float, stop: float, steps: int) -> tuple[float, ...]:
+def _linspace(start: Any, stop: Any, steps: Any) -> tuple[float, ...]:
     if not isinstance(steps, int) or steps < 0 or steps > MAX_ITEMS:
         raise ValueError
     if steps == 1:
@@ -262,51 +286,70 @@ def _string(value: Any) -> str:
     raise TypeError
 
 
-def _enumerate(items: tuple[Any, ...], start: int = 0) -> tuple[tuple[int, Any], ...]:
-    return tuple(enumerate(_listed(items), start))
+def _float(value: Any) -> float:
+    return float(value)
 
 
 def _listed(items: Any) -> tuple[Any, ...]:
-    if not isinstance(items, tuple):
+    if not is_list(items):
         raise TypeError
     return items
 
 
+def _enumerate(items: Any, start: int = 0) -> tuple[tuple[int, Any], ...]:
+    return tuple(enumerate(_listed(items), start))
+
+
+def _zip(*lists: Any) -> tuple[tuple[Any, ...], ...]:
+    return tuple(zip(*map(_listed, lists), strict=False))
+
+
+def _reversed(items: Any) -> tuple[Any, ...]:
+    return tuple(reversed(_listed(items)))
+
+
+def _sorted(items: Any) -> tuple[Any, ...]:
+    return tuple(sorted(_listed(items)))
+
+
 BUILTINS: Final[Mapping[str, Callable[..., Any]]] = {
     "int": _int,
-    "float": lambda value: float(value),
+    "float": _float,
     "bool": truth,
     "str": _string,
     "round": _round,
-    "abs": lambda value: abs(value),
+    "abs": abs,
     "min": _extreme(min, "<"),
     "max": _extreme(max, ">"),
     "sum": _total,
-    "len": lambda items: len(items),
+    "len": len,
     "range": _range,
     "enumerate": _enumerate,
-    "zip": lambda *lists: tuple(zip(*map(_listed, lists), strict=False)),
-    "reversed": lambda items: tuple(reversed(_listed(items))),
-    "sorted": lambda items: tuple(sorted(_listed(items))),
-    "ceil": lambda value: math.ceil(value),
-    "floor": lambda value: math.floor(value),
-    "sqrt": lambda value: math.sqrt(value),
-    "log2": lambda value: math.log2(value),
-    "exp": lambda value: math.exp(value),
+    "zip": _zip,
+    "reversed": _reversed,
+    "sorted": _sorted,
+    "ceil": math.ceil,
+    "floor": math.floor,
+    "sqrt": math.sqrt,
+    "log2": math.log2,
+    "exp": math.exp,
     "linspace": _linspace,
 }
+
+
+# What these give does not depend on the values in the lists.
+_STRUCTURAL: Final = frozenset({"len", "enumerate", "zip", "reversed"})
 
 
 def call_builtin(
     name: str, function: Callable[..., Any], positional: list[Any], named: dict[str, Any]
 ) -> Any:
     """The value of the static function called `name`; Python's errors become the language's."""
-    if any(value is POISON for value in (*positional, *named.values())):
+    given = (*positional, *named.values())
+    if any(value is POISON or (name not in _STRUCTURAL and is_unknown(value)) for value in given):
         return POISON
     try:
         return checked(function(*positional, **named))
     except (TypeError, ValueError, OverflowError, ZeroDivisionError, AttributeError, IndexError):
-        given = ", ".join(
-            [*map(in_words, positional), *(f"{key} = {in_words(v)}" for key, v in named.items())]
-        )
-        raise StaticError("E0307", f"`{name}` does not work on {given or 'nothing'}") from None
+        words = [*map(in_words, positional), *(f"{key} = {in_words(v)}" for key, v in named.items())]
+        raise StaticError("E0307", f"`{name}` does not work on {', '.join(words) or 'nothing'}") from None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from netdsl.ir.dims import Expr
 from netdsl.ir.types import Type
@@ -52,6 +52,9 @@ class Results:
     @property
     def first(self) -> TensorValue:
         return self.tensors[0]
+
+    def __str__(self) -> str:
+        return f"{len(self.tensors)} tensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +143,9 @@ class LabelReference:
     label: str
     span: Span = field(compare=False)
 
+    def __str__(self) -> str:
+        return self.label
+
 
 @dataclass(frozen=True, slots=True)
 class Chain:
@@ -173,28 +179,88 @@ class Identity:
         return "identity"
 
 
-Stage: TypeAlias = Template | LabelledStage | LabelReference | Chain | Fork | Identity
 STAGES: Final = (Template, LabelledStage, LabelReference, Chain, Fork, Identity, Declared)
 
 
-def is_tensor(value: Any) -> bool:
+# What a list may hold, with what it holds in turn: sharing makes a small list of lists a large one.
+PARTS: Final = (tuple, Template, LabelledStage, Chain, Fork)
+
+
+def is_list(value: Any) -> TypeGuard[tuple[Any, ...]]:
+    """A list of the language, or several values that flow together."""
+    return isinstance(value, tuple)
+
+
+def together(value: Any) -> tuple[Any, ...]:
+    """What flows: the values of a list, or the one value."""
+    return value if is_list(value) else (value,)
+
+
+def single(value: Any) -> Any:
+    """The value where one is wanted: the first of several results."""
+    return value.first if isinstance(value, Results) else value
+
+
+def is_tensor(value: Any) -> TypeGuard[TensorValue | Results]:
     return isinstance(value, TensorValue | Results)
+
+
+def is_operation(value: Any) -> TypeGuard[type[Op]]:
+    """A layer or function of the language, without arguments yet."""
+    return isinstance(value, type) and issubclass(value, Op)
+
+
+def is_unknown(value: Any) -> bool:
+    """The value of an expression with an error in it, or a list with one in it."""
+    if is_list(value):
+        return any(is_unknown(item) for item in value)
+    return value is POISON
 
 
 def holds_tensor(value: Any) -> bool:
     """A tensor, or a list with one in it."""
-    if isinstance(value, tuple):
+    if is_list(value):
         return any(holds_tensor(item) for item in value)
     return is_tensor(value)
 
 
 def is_stage(value: Any) -> bool:
     """What may stand after an arrow; a list may if its items may."""
-    if isinstance(value, tuple):
-        return all(is_stage(item) or value is POISON for item in value)
+    if is_list(value):
+        return all(is_stage(item) or item is POISON for item in value)
     if isinstance(value, Builtin):
         return value.tensor is not None
-    return isinstance(value, STAGES) or (isinstance(value, type) and issubclass(value, Op))
+    return isinstance(value, STAGES) or is_operation(value)
+
+
+def parts(value: Any) -> tuple[Any, ...]:
+    """The values inside one of `PARTS`."""
+    if is_list(value):
+        return value
+    if isinstance(value, Template):
+        return tuple(argument.value for argument in value.arguments)
+    if isinstance(value, Chain):
+        return tuple(item.stage for item in value.stages)
+    if isinstance(value, Fork):
+        return tuple(item.stage for item in value.branches)
+    return (value.stage,)
+
+
+def extent(value: Any, most: int) -> tuple[int, int]:
+    """How many values one of `PARTS` is made of, and how deep they nest; counting stops above `most`."""
+    count = depth = 0
+    level = [value]
+    while level:
+        depth += 1
+        inner: list[Any] = []
+        for outer in level:
+            held = parts(outer)
+            count += len(held)
+            if count > most:
+                return count, depth
+            inner += [part for part in held if isinstance(part, PARTS)]
+        level = inner
+    return count, depth
 
 
 def in_words(value: Any) -> str:
@@ -209,7 +275,7 @@ def in_words(value: Any) -> str:
         return f'the string "{value}"'
     if isinstance(value, Expr):
         return f"the size `{value}`"
-    if isinstance(value, tuple):
+    if is_list(value):
         return f"a list of {len(value)}"
     if isinstance(value, TensorValue):
         return f"a tensor {value.type}"
@@ -226,9 +292,9 @@ def display(value: Any) -> str:
     """A value as the language would write it."""
     if isinstance(value, str):
         return f'"{value}"'
-    if isinstance(value, tuple):
+    if is_list(value):
         return "[" + ", ".join(map(display, value)) + "]"
-    if isinstance(value, type):
+    if is_operation(value):
         return value.kind
     if isinstance(value, TensorValue):
         return value.name or "a tensor"

@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from inspect import Parameter, signature
 from random import Random
-from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar
+from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar, cast
 
 from pydantic import ConfigDict, Field
 
 from netdsl.ir.dims import Dim, Expr, symbol, symbols
 from netdsl.ir.types import INTEGERS, Scalar, State, Tensor
+from netdsl.ops.catalogue import Catalogue
 from netdsl.ops.lean import LeanModel
 from netdsl.ops.target import Arg, Call, OnnxTarget, OnnxValue, call
 
@@ -186,8 +187,8 @@ class Function(Op):
     """A torch function. Its `kind` is written in the class: `kind: ClassVar[str] = "relu"`."""
 
 
-registry: dict[str, type[Op]] = {}
-initialisers: dict[str, type[Any]] = {}
+registry: Catalogue[type[Op]] = Catalogue("op")
+initialisers: Catalogue[type[Any]] = Catalogue("initialiser")
 
 OpClass = TypeVar("OpClass", bound=type[Op])
 
@@ -196,9 +197,7 @@ def op(cls: OpClass) -> OpClass:
     """Register an operation under its `kind` (a layer's is its class name, where it names none)."""
     if "kind" not in cls.__dict__:
         cls.kind = cls.__name__
-    if cls.kind in registry:
-        raise TypeError(f"{cls.kind} is registered twice")
-    registry[cls.kind] = cls
+    registry.add(cls.kind, cls)
     return cls
 
 
@@ -242,7 +241,7 @@ def show(value: Any) -> str:
     if isinstance(value, str):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
     if isinstance(value, tuple):
-        return "[" + ", ".join(map(show, value)) + "]"
+        return "[" + ", ".join(map(show, cast("tuple[Any, ...]", value))) + "]"
     return str(value)
 
 

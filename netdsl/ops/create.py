@@ -188,7 +188,7 @@ class Arange(Function):
 
     def bounds(self) -> tuple[Any, Any]:
         """Where it starts and ends; one number alone is the end."""
-        return (0, self.start) if self.end is None else (self.start or 0, self.end)
+        return (0, self.start) if self.end is None else (0 if self.start is None else self.start, self.end)
 
     def infer(self) -> Tensor:
         return Tensor(

@@ -59,7 +59,7 @@ class Initialiser(Arguments):
 
 def initialiser(cls: InitialiserClass) -> InitialiserClass:
     """Register an initialiser under its kind. All its arguments may be given by position."""
-    initialisers[cls.kind] = cls
+    initialisers.add(cls.kind, cls)
     return cls
 
 

@@ -30,7 +30,7 @@ class ScaledDotProductAttention(Function):
     query share one of key and value. `dropout_p` drops weights, in training only.
     """
 
-    kind = NAME
+    kind = "scaled_dot_product_attention"
     positional = ("dropout_p", "is_causal")
     dropout_p: Probability = 0.0
     is_causal: bool = False
