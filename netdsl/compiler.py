@@ -66,10 +66,12 @@ def read_source(path: str | Path, report: Report, limits: Limits | None = None) 
     )
     most = (limits or Limits()).source
     try:
-        if place.is_file() and place.stat().st_size > most:
+        with place.open("rb") as file:
+            content = file.read(most + 1)  # never more: it may be a device without an end
+        if len(content) > most:
             report.error("E0106", f"{wanted} is larger than {most:,} bytes", Span(Source("", wanted), 0, 0))
             return None
-        return Source(place.read_text(encoding="utf-8-sig"), wanted)
+        return Source(content.decode("utf-8-sig"), wanted)
     except UnicodeDecodeError as problem:
         reason = f"{wanted} is not UTF-8 text (byte {problem.start})"
     except FileNotFoundError:

@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from netdsl.backends.torch_expressions import Value, Writer, on_values
+from netdsl.backends.torch_expressions import Writer
+from netdsl.backends.torch_trees import Value, on_values
 from netdsl.ir.decide import Assumptions
 from netdsl.ir.dims import symbol
 from netdsl.ir.types import Scalar, Tensor

@@ -1,4 +1,4 @@
-"""Trees of the generated Python: those of `ops.target` over values of a graph, and what torch's modules need besides."""
+"""Trees of the generated Python: those of `ops.target` over values, and what torch's modules need besides."""
 
 from __future__ import annotations
 

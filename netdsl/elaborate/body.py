@@ -31,7 +31,7 @@ class Placed:
     """What a label names: the stage that made it, the operation or graph, and the place."""
 
     stage: Any
-    op: Operation | Graph
+    op: Operation | Graph | None  # None where an error kept it from being made
     span: Span
 
 
@@ -42,48 +42,54 @@ class Body:
     session: Session
     kind: str
     name: str
-    sizes: Mapping[str, Dim] = field(default_factory=dict)
+    sizes: Mapping[str, Dim] = field(default_factory=dict[str, Dim])
     outer: Body | None = None  # of a labelled list: the body it stands in
-    inputs: list[Input] = field(default_factory=list)
-    parameters: list[Parameter] = field(default_factory=list)
-    buffers: list[Buffer] = field(default_factory=list)
-    nodes: list[Node] = field(default_factory=list)
-    outputs: list[Output] = field(default_factory=list)
-    inits: list[InitRule] = field(default_factory=list)
-    labels: dict[str, Placed] = field(default_factory=dict)
-    adopted: dict[int, TensorValue] = field(default_factory=dict)  # outer value -> the input it became
+    inputs: list[Input] = field(default_factory=list[Input])
+    input_values: list[int] = field(default_factory=list[int])  # their numbers
+    parameters: list[Parameter] = field(default_factory=list[Parameter])
+    buffers: list[Buffer] = field(default_factory=list[Buffer])
+    tensors: dict[str, Span] = field(default_factory=dict[str, Span])  # the names of both
+    nodes: list[Node] = field(default_factory=list[Node])
+    outputs: list[Output] = field(default_factory=list[Output])
+    inits: list[InitRule] = field(default_factory=list[InitRule])
+    types: list[Type] = field(default_factory=list[Type])  # of all values, by their numbers
+    labels: dict[str, Placed] = field(default_factory=dict[str, Placed])
+    prefixes: set[str] = field(default_factory=set[str])  # "layers" and "layers.0" for "layers.0.conv"
+    layers: dict[str, Node] = field(default_factory=dict[str, Node])  # label -> its first node
+    adopted: dict[int, TensorValue] = field(
+        default_factory=dict[int, TensorValue]
+    )  # outer value -> own input
     total: int = 0  # nodes, counting those inside blocks
-    next_value: int = 0
     buffer_sources: dict[int, int] = field(
-        default_factory=dict
-    )  # a buffer's value -> the value it was made from
-    prefixes: set[str] = field(default_factory=set)  # "layers" and "layers.0" for a label "layers.0.conv"
+        default_factory=dict[int, int]
+    )  # a buffer -> what it was made from
     broken: bool = False  # an error keeps some of its outputs from being known
-    value_names: dict[int, str] = field(default_factory=dict)  # what statements call the values
-    _input_values: list[int] = field(default_factory=list)
-    _counters: dict[str, int] = field(default_factory=dict)
+    value_names: dict[int, str] = field(default_factory=dict[int, str])  # what statements call the values
+    _counters: dict[str, int] = field(default_factory=dict[str, int])
 
     # -- values
 
-    def new_value(self) -> int:
-        self.next_value += 1
-        return self.next_value - 1
+    def _new_value(self, type: Type) -> int:
+        self.types.append(type)
+        return len(self.types) - 1
 
     def add_input(self, name: str, type: Type, span: Span) -> TensorValue:
         """An input; its number is provisional, as all are until `finish`."""
-        number = self.new_value()
+        number = self._new_value(type)
         self.inputs.append(Input(name, type, span))
-        self._input_values.append(number)
+        self.input_values.append(number)
         return TensorValue(self, number, type, span, name)
 
     def add_parameter(self, name: str, type: Tensor, init: Initialiser, span: Span) -> TensorValue:
-        number = self.new_value()
+        number = self._new_value(type)
         self.parameters.append(Parameter(name, number, type, init, span))
+        self.tensors[name] = span
         return TensorValue(self, number, type, span, name)
 
     def add_buffer(self, name: str, type: Tensor, make: Graph, saved: bool, span: Span) -> TensorValue:
-        number = self.new_value()
+        number = self._new_value(type)
         self.buffers.append(Buffer(name, number, type, make, saved, span))
+        self.tensors[name] = span
         return TensorValue(self, number, type, span, name)
 
     def adopt(self, value: TensorValue) -> TensorValue | None:
@@ -139,8 +145,11 @@ class Body:
             self.session.stop(
                 "E0207", f"more than {limit} layers and operations", span, "`--max-nodes` raises the limit"
             )
-        results = tuple(self.new_value() for _ in types)
-        self.nodes.append(Node(op, operands, results, types, label, sizes, (), span))
+        results = tuple(map(self._new_value, types))
+        node = Node(op, operands, results, types, label, sizes, (), span)
+        self.nodes.append(node)
+        if label is not None:
+            self.layers.setdefault(label, node)
         return tuple(TensorValue(self, n, t, span) for n, t in zip(results, types, strict=True))
 
     def free_label(self, kind: str) -> str:
@@ -150,7 +159,7 @@ class Body:
             count = self._counters.get(stem, 0) + 1
             self._counters[stem] = count
             label = f"{stem}_{count}"
-            if label not in self.labels:
+            if label not in self.tensors and self.clash(label) is None:
                 return label
 
     def name_value(self, value: TensorValue, name: str) -> TensorValue:
@@ -161,7 +170,7 @@ class Body:
 
     def finish(self, **fields: Any) -> Graph:
         """The graph: values numbered in order (inputs, params, buffers, results), nodes as they stand."""
-        order = [*self._input_values]
+        order = [*self.input_values]
         order += [p.value for p in self.parameters] + [b.value for b in self.buffers]
         order += [result for node in self.nodes for result in node.results]
         number = {value: index for index, value in enumerate(order)}

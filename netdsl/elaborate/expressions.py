@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from netdsl.elaborate import static
 from netdsl.elaborate.context import Context
 from netdsl.elaborate.static import StaticError
 from netdsl.elaborate.values import (
     POISON,
+    PARTS,
     LabelledStage,
     Results,
-    TensorValue,
-    holds_tensor,
     in_words,
+    is_list,
     is_tensor,
+    is_unknown,
+    single,
 )
 from netdsl.ir.dims import Expr
 from netdsl.ir.types import Tensor
@@ -44,7 +46,7 @@ class Expressions(Context):
     """The value of an expression. Errors are reported and give `POISON`."""
 
     def value(self, expr: tree.Expr) -> Any:
-        return _EVALUATE[type(expr)](self, expr)
+        return self._EVALUATE[type(expr)](self, expr)
 
     def static(self, expr: tree.Expr, what: str) -> Any:
         """A value that is not a tensor; `what` says for what, in a message."""
@@ -53,6 +55,16 @@ class Expressions(Context):
             return self.error(
                 "E0307", f"{what} must be known before the model runs, but this is a tensor", expr.span
             )
+        return value
+
+    def measured(self, value: Any, span: Span) -> Any:
+        """`value`, if it is not larger than lists and templates may be; a large one costs more than one step."""
+        if not isinstance(value, PARTS):
+            return value
+        try:
+            self.session.step(span, static.measured(value))
+        except StaticError as problem:
+            return self.static_error(problem, span)
         return value
 
     # -- leaves
@@ -104,7 +116,7 @@ class Expressions(Context):
     def _paren(self, expr: tree.Paren) -> Any:
         if expr.is_group:
             return self.value(expr.items[0])
-        return tuple(self.value(item) for item in expr.items)
+        return self.measured(tuple(self.value(item) for item in expr.items), expr.span)
 
     # -- lists
 
@@ -116,9 +128,7 @@ class Expressions(Context):
         result: list[Any] = []
         if not self._collect(items, one, result):
             return POISON
-        if len(result) > static.MAX_ITEMS:
-            self.session.stop("E0308", f"a list of more than {static.MAX_ITEMS:,} items", span)
-        return tuple(result)
+        return self.measured(tuple(result), span)
 
     def _collect(
         self, items: tuple[tree.Item, ...], one: Callable[[tree.Expr], Any], result: list[Any]
@@ -126,7 +136,7 @@ class Expressions(Context):
         known = True
         for item in items:
             if isinstance(item, tree.Splice):
-                known &= self._splice(item, result)
+                known &= self.splice(item, result)
             elif isinstance(item, tree.ForItem):
                 known &= self._for_item(item, one, result)
             elif isinstance(item, tree.IfItem):
@@ -135,9 +145,10 @@ class Expressions(Context):
                 result.append(one(item))
         return known
 
-    def _splice(self, item: tree.Splice, result: list[Any]) -> bool:
+    def splice(self, item: tree.Splice, result: list[Any]) -> bool:
+        """Add the items of the list after a `*` to `result`; False where they are not known."""
         value = self.value(item.value)
-        if isinstance(value, tuple):
+        if is_list(value):
             result.extend(value)
             return True
         if value is not POISON:
@@ -153,7 +164,7 @@ class Expressions(Context):
             self.scope = outer.child()
             self.bind_names(item.names, value, item.iterable.span)
             known &= self._collect(item.items, one, result)
-            if len(result) > static.MAX_ITEMS:
+            if len(result) > static.MAX_ITEMS:  # before the memory is gone
                 self.session.stop("E0308", f"a list of more than {static.MAX_ITEMS:,} items", item.span)
         self.scope = outer
         return known
@@ -171,7 +182,7 @@ class Expressions(Context):
     def iterate(self, expr: tree.Expr) -> Any:
         """The values a `for` runs over."""
         value = self.value(expr)
-        if isinstance(value, tuple) or value is POISON:
+        if is_list(value) or value is POISON:
             return value
         help = (
             f"count with `range({value})`" if isinstance(value, int) and not isinstance(value, bool) else None
@@ -183,11 +194,13 @@ class Expressions(Context):
         if len(names) == 1:
             self.scope.declare(names[0].id, value, names[0].span)
             return
-        if value is not POISON and (not isinstance(value, tuple) or len(value) != len(names)):
-            self.error("E0307", f"{len(names)} names, but each item is {in_words(value)}", span)
-            value = POISON
-        for index, name in enumerate(names):
-            self.scope.declare(name.id, POISON if value is POISON else value[index], name.span)
+        items = value if is_list(value) else ()
+        if len(items) != len(names):
+            if value is not POISON:
+                self.error("E0307", f"{len(names)} names, but each item is {in_words(value)}", span)
+            items = (POISON,) * len(names)
+        for name, item in zip(names, items, strict=True):
+            self.scope.declare(name.id, item, name.span)
 
     def condition(self, expr: tree.Expr) -> Any:
         """True, False or POISON."""
@@ -238,7 +251,7 @@ class Expressions(Context):
         if expr.op == "@":
             return self.error("E0307", "`@` multiplies tensors", expr.op_span)
         try:
-            return static.binary(expr.op, left, right)
+            return self.measured(static.binary(expr.op, left, right), expr.op_span)
         except StaticError as problem:
             return self.static_error(problem, expr.op_span)
 
@@ -260,7 +273,8 @@ class Expressions(Context):
         result: Any = True
         for op, operand in expr.rest:
             right = self.value(operand)
-            if left is POISON or right is POISON:
+            left, right = self.measured(left, left_span), self.measured(right, operand.span)
+            if is_unknown(left) or is_unknown(right):
                 result = POISON
             elif is_tensor(left) or is_tensor(right):
                 if len(expr.rest) > 1 or op not in INFIX:
@@ -293,8 +307,8 @@ class Expressions(Context):
         if isinstance(value, Results) and expr.name in value.names:
             return value.tensors[value.names.index(expr.name)]
         if is_tensor(value) and expr.name == "shape":
-            tensor = value.first if isinstance(value, Results) else value
-            return tensor.type.shape if isinstance(tensor.type, Tensor) else POISON
+            type = single(value).type
+            return type.shape if isinstance(type, Tensor) else POISON
         return self._no_attribute(expr, value)
 
     def _no_attribute(self, expr: tree.Attribute, value: Any) -> Any:
@@ -313,11 +327,11 @@ class Expressions(Context):
         value = self.value(expr.value)
         if value is POISON:
             for index in expr.indices:
-                self._index(index)
+                self._unused_index(index)
             return POISON
         if is_tensor(value):
             return self.index_tensor(expr, value)
-        if not isinstance(value, tuple | str):
+        if not (isinstance(value, str) or is_list(value)):
             return self.error("E0307", f"{in_words(value)} has no items", expr.value.span)
         if len(expr.indices) != 1:
             return self.error("E0307", "a list takes one index", expr.span)
@@ -329,11 +343,19 @@ class Expressions(Context):
                 "E0307", f"a list is indexed by an integer, found {in_words(index)}", expr.indices[0].span
             )
         try:
-            return value[index]
-        except (IndexError, ValueError, TypeError):
-            return self.error(
-                "E0411", f"index {index} is out of range for a list of {len(value)}", expr.indices[0].span
-            )
+            return self.measured(value[index], expr.span)
+        except (IndexError, ValueError):
+            message = f"index {index} is out of range for a list of {len(value)}"
+            if isinstance(index, slice):
+                message = "the step of a slice is 0"
+            return self.error("E0411", message, expr.indices[0].span)
+
+    def _unused_index(self, index: tree.Expr | tree.Slice) -> None:
+        """Evaluate an index of what is not known, a list or a tensor, for the errors that are its own."""
+        parts = (index.start, index.stop, index.step) if isinstance(index, tree.Slice) else (index,)
+        for part in parts:
+            if part is not None and not isinstance(part, tree.Constant):
+                self.value(part)
 
     def _index(self, index: tree.Expr | tree.Slice) -> Any:
         if not isinstance(index, tree.Slice):
@@ -341,7 +363,7 @@ class Expressions(Context):
         bounds = [
             None if b is None else self.static(b, "a slice") for b in (index.start, index.stop, index.step)
         ]
-        if POISON in bounds:
+        if any(b is POISON for b in bounds):
             return POISON
         if any(b is not None and (isinstance(b, bool) or not isinstance(b, int)) for b in bounds):
             return self.error("E0307", "a slice of a list takes integers", index.span)
@@ -380,31 +402,21 @@ class Expressions(Context):
     def _flow(self, expr: tree.Flow) -> Any:
         return self.flow(expr)
 
-
-def tensors_of(value: Any) -> list[TensorValue]:
-    """The tensors in a value: itself, the first of several results, or those of a list."""
-    if isinstance(value, Results):
-        return [value.first]
-    if isinstance(value, tuple):
-        return [tensor for item in value if holds_tensor(item) for tensor in tensors_of(item)]
-    return [value] if isinstance(value, TensorValue) else []
-
-
-_EVALUATE: Final[dict[type, Callable[..., Any]]] = {
-    tree.Name: Expressions._name,
-    tree.Number: Expressions._number,
-    tree.Constant: Expressions._constant,
-    tree.String: Expressions._string,
-    tree.Paren: Expressions._paren,
-    tree.ListExpr: Expressions._list,
-    tree.Unary: Expressions._unary,
-    tree.Binary: Expressions._binary,
-    tree.Compare: Expressions._compare,
-    tree.Conditional: Expressions._conditional,
-    tree.Attribute: Expressions._attribute,
-    tree.Subscript: Expressions._subscript,
-    tree.Labelled: Expressions._labelled,
-    tree.Splice: Expressions._splice_alone,
-    tree.Call: Expressions._call,
-    tree.Flow: Expressions._flow,
-}
+    _EVALUATE: ClassVar[dict[type, Callable[..., Any]]] = {
+        tree.Name: _name,
+        tree.Number: _number,
+        tree.Constant: _constant,
+        tree.String: _string,
+        tree.Paren: _paren,
+        tree.ListExpr: _list,
+        tree.Unary: _unary,
+        tree.Binary: _binary,
+        tree.Compare: _compare,
+        tree.Conditional: _conditional,
+        tree.Attribute: _attribute,
+        tree.Subscript: _subscript,
+        tree.Labelled: _labelled,
+        tree.Splice: _splice_alone,
+        tree.Call: _call,
+        tree.Flow: _flow,
+    }

@@ -401,7 +401,7 @@ def _renamed(graph: Graph, declared: Declared) -> Graph:
 
 
 class Language(Scope):
-    """The names that every file has: operations, static functions, dtypes, `identity`. Operations are imported when read."""
+    """The names that every file has: operations (imported when read), static functions, dtypes, `identity`."""
 
     def __init__(self, usage: Usage) -> None:
         super().__init__(None, usage, root=True)
@@ -411,7 +411,7 @@ class Language(Scope):
                 self.declare(name, name, None)
 
     def given(self, name: str) -> Binding | None:
-        tensor = registry[name] if name in registry else None
+        tensor = registry.get(name)
         function = static.BUILTINS.get(name)
         if function is not None:
             self.declare(name, Builtin(name, function, tensor), None)

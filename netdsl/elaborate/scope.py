@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from netdsl.source import Span
+
+Place: TypeAlias = tuple[int, int, int]  # a span, as a key
 
 
 @dataclass(slots=True)
@@ -18,8 +20,8 @@ class Binding:
 class Usage:
     """Which bindings of a program were read, over all instances of all blocks."""
 
-    bound: dict[tuple[int, int, int], tuple[str, str, Span]] = field(default_factory=dict)
-    read: set[tuple[int, int, int]] = field(default_factory=set)
+    bound: dict[Place, tuple[str, str, Span]] = field(default_factory=dict[Place, tuple[str, str, Span]])
+    read: set[Place] = field(default_factory=set[Place])
 
     def bind(self, name: str, what: str, span: Span) -> None:
         self.bound.setdefault(_key(span), (name, what, span))
@@ -32,7 +34,7 @@ class Usage:
         return [entry for key, entry in sorted(self.bound.items()) if key not in self.read]
 
 
-def _key(span: Span) -> tuple[int, int, int]:
+def _key(span: Span) -> Place:
     return id(span.source), span.start, span.end
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from netdsl.diagnostics import Fix, Label, Report
 from netdsl.elaborate.scope import Usage
 from netdsl.ir.decide import Assumptions
 from netdsl.source import Span
+
+VALUES_A_STEP: Final = 64
 
 
 @dataclass(frozen=True)
@@ -32,19 +34,18 @@ class Session:
     limits: Limits = field(default_factory=Limits)
     usage: Usage = field(default_factory=Usage)
     allow_extern: bool = False
-    instances: dict[Any, Any] = field(default_factory=dict)  # block, arguments and input types -> Instance
-    trail: list[Frame] = field(default_factory=list)  # the blocks being instantiated, outermost first
-    found: list[Assumptions] = field(
-        default_factory=list
-    )  # conditions on sizes, of each body being elaborated
-    lost: set[str] = field(
-        default_factory=set
-    )  # words of lines with syntax errors: what they would have bound
-    path: list[str] = field(default_factory=list)  # the labels around what is being elaborated
+    instances: dict[Any, Any] = field(default_factory=dict[Any, Any])  # block, arguments, types -> Instance
+    trail: list[Frame] = field(
+        default_factory=list["Frame"]
+    )  # the blocks being instantiated, outermost first
+    found: list[Assumptions] = field(default_factory=list[Assumptions])  # of each body being elaborated
+    lost: set[str] = field(default_factory=set[str])  # what lines with errors would have bound or labelled
+    path: list[str] = field(default_factory=list[str])  # the labels around what is being elaborated
     steps: int = 0
 
-    def step(self, span: Span) -> None:
-        self.steps += 1
+    def step(self, span: Span, values: int = 0) -> None:
+        """Count a step, which takes longer where it goes through a list of many `values`."""
+        self.steps += 1 + values // VALUES_A_STEP
         if self.steps > self.limits.steps:
             self.stop("E0208", f"more than {self.limits.steps:,} steps of static computation", span)
 

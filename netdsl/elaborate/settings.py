@@ -21,10 +21,10 @@ class Choice:
     """
 
     name: str
-    arguments: Mapping[str, Value] = field(default_factory=dict)
+    arguments: Mapping[str, Value] = field(default_factory=dict[str, "Value"])
     positional: tuple[Value, ...] | list[Value] = ()
     span: Span | None = None
-    argument_spans: Mapping[str | int, Span] = field(default_factory=dict)
+    argument_spans: Mapping[str | int, Span] = field(default_factory=dict[str | int, Span])
 
     def place(self, argument: str | int) -> Span | None:
         return self.argument_spans.get(argument, self.span)

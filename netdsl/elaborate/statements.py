@@ -226,7 +226,11 @@ class Statements(Initial):
 
     def _along_first_axis(self, value: Any, count: int, place: Span) -> Any:
         """A single tensor whose first axis has `count` elements unpacks along it, as in torch."""
-        if isinstance(value, TensorValue) and isinstance(value.type, Tensor) and value.type.shape[:1] == (count,):
+        if (
+            isinstance(value, TensorValue)
+            and isinstance(value.type, Tensor)
+            and value.type.shape[:1] == (count,)
+        ):
             return self.apply_operation("unbind", [(value, place)], place)
         return value
 

@@ -32,15 +32,13 @@ class StaticError(Exception):
 
 
 def checked(value: Any) -> Any:
-    """`value`, if it keeps to the limits of the language."""
+    """`value`, if it keeps to the limits of the language; those of lists are `measured`."""
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, int) and abs(value) > MAX_INTEGER:
         raise StaticError("E0308", "an integer beyond 2**63", "integers of the language have 64 bits")
     if isinstance(value, float) and not math.isfinite(value):
         raise StaticError("E0308", f"the result is {value}, which is not a finite number")
-    if is_list(value):
-        measured(value)
     if isinstance(value, str) and len(value) > MAX_STRING:
         raise StaticError("E0308", f"a string of {len(value)} characters: the limit is {MAX_STRING:,}")
     if isinstance(value, complex):
@@ -123,6 +121,14 @@ def _times(left: Any, right: Any) -> Any:
     return left * right
 
 
+def _divide(left: Any, right: Any) -> Any:
+    return left / right
+
+
+def _divide_down(left: Any, right: Any) -> Any:
+    return left // right
+
+
 def _modulo(left: Any, right: Any) -> Any:
     if isinstance(left, str):
         raise TypeError  # Python would format the string
@@ -133,8 +139,8 @@ _OPERATORS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
     "+": operator.add,
     "-": operator.sub,
     "*": _times,
-    "/": operator.truediv,
-    "//": operator.floordiv,
+    "/": _divide,
+    "//": _divide_down,
     "%": _modulo,
     "**": _power,
 }

@@ -1,8 +1,8 @@
 """`Op`: one operation, one class, one place. The fields are its arguments in the language; the methods are all that the
 compiler ever asks. Lowerings are plain data (`ops.target`), so nothing here imports torch or onnx.
 
-An operation's methods receive the types of its operands. They raise `ShapeProblem` for a user's mistake; the elaborator,
-which knows the places, turns it into a diagnostic. They are never called with an unknown type.
+An operation's methods receive the types of its operands. They raise `ShapeProblem` for a user's mistake; the
+elaborator, which knows the places, turns it into a diagnostic. They are never called with an unknown type.
 """
 
 from __future__ import annotations
@@ -94,8 +94,9 @@ class Arguments(LeanModel):
 class Op(Arguments):
     """The base of all operations. Subclasses are registered with `@op`.
 
-    The class docstring is the reference: a first line, then examples `Conv2d(8, 3, padding = 1) : [N, 3, H, W] -> [N, 8, H, W]`
-    (several operands: `[N, 4], [N, 3] -> [N, 7]`; several results likewise), then prose; examples are tests.
+    The class docstring is the reference: a first line, then examples, which are tests, then prose. An example is
+    `Conv2d(8, 3, padding = 1) : [N, 3, H, W] -> [N, 8, H, W]`; several operands or results stand as
+    `[N, 4], [N, 3] -> [N, 7]`.
     """
 
     is_layer: ClassVar[bool] = False
@@ -118,7 +119,7 @@ class Op(Arguments):
     # -- what every operation says
 
     def infer(self, *operands: Any, **named: Any) -> Any:
-        """The types of the results. Subclasses name their operands: `infer(self, x: Tensor)`, `infer(self, *xs: Tensor)`."""
+        """The types of the results. Subclasses name their operands: `infer(self, x: Tensor)`, `infer(self, *xs)`."""
         raise TypeError(f"{type(self).__name__} has no infer")
 
     def parameters(self, *operands: Any, **named: Any) -> Mapping[str, State]:

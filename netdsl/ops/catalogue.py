@@ -1,5 +1,5 @@
-"""Classes by the kind they are registered under. A module of this package is imported when a kind of it is first asked for:
-a model uses ten operations of three hundred, and importing the others would take longer than checking it.
+"""Classes by the kind they are registered under. A module of this package is imported when a kind of it is first asked
+for: a model uses ten operations of three hundred, and importing the others would take longer than checking it.
 
 Which module has which kind is read off the text of the modules, where a class says so itself: `@op`, and its `kind` or
 its name. So an operation is still declared in one place only.
@@ -16,7 +16,8 @@ from typing import TypeVar
 
 Class = TypeVar("Class", bound=type)
 
-REGISTERED = re.compile(r"^@(op|initialiser)\nclass (\w+)(.*?)(?=^@|^class |^def |^\w+ = |\Z)", re.DOTALL | re.MULTILINE)
+BODY = r"(.*?)(?=^@|^class |^def |^\w+ = |\Z)"
+REGISTERED = re.compile(r"^@(op|initialiser)\nclass (\w+)" + BODY, re.DOTALL | re.MULTILINE)
 KIND = re.compile(r'^    kind(?:: ClassVar\[str\])? = "(\w+)"', re.MULTILINE)
 
 

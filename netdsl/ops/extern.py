@@ -1,4 +1,4 @@
-"""A layer written in Python, declared with `extern`: its shapes are as declared, its code is imported when it is built."""
+"""A layer written in Python, declared with `extern`: its shapes are as declared, its code is imported to build it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from netdsl.ops.target import Call, OnnxTarget
 
 @op
 class Extern(Layer):
-    """A class of a Python package as a layer: `extern Name(width) from "package.module:Class" { input ...; output ... }`.
+    """A class of a Python package as a layer: `extern Name(width) from "package.module:Class" { ... }`.
 
     `name` is what the file calls it, `given` its arguments, `results` the declared types.
     """

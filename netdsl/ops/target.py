@@ -1,10 +1,11 @@
 """Lowerings as plain data: what an operation becomes in torch and in ONNX, without importing either.
 
-Torch: `torch()` of a layer is the constructor call, as `Call("nn.Conv2d", (3, 8, 3), padding=1)`; of a function it is an
-expression over `Arg(0)`, `Arg(1)`, … Arguments are Python literals, tuples, symbolic dimensions (printed as the
+Torch: `torch()` of a layer is the constructor call, as `Call("nn.Conv2d", (3, 8, 3), padding=1)`; of a function it is
+an expression over `Arg(0)`, `Arg(1)`, … Arguments are Python literals, tuples, symbolic dimensions (printed as the
 expression that computes them at run time) and `Symbol("torch.float32")`.
 
-ONNX: `onnx(g, x)` calls `g.op("Conv", x, w, strides=[1, 1])` and returns the value; `g` records, `backends.onnx` writes.
+ONNX: `onnx(g, x)` calls `g.op("Conv", x, w, strides=[1, 1])` and returns the value; `g` records, `backends.onnx`
+writes.
 """
 
 from __future__ import annotations
@@ -119,8 +120,8 @@ class OnnxTarget(ABC):
     def op(self, kind: str, *inputs: OnnxValue | None, results: int = 1, **attributes: Any) -> Any:
         """Record a node; None is an omitted optional input. One OnnxValue, or a tuple of them if `results` > 1.
 
-        Attributes are ints, floats, strings, or lists of them (never tensors: use `constant`). An attribute `to` of Cast
-        is a netdsl dtype name.
+        Attributes are ints, floats, strings, or lists of them (never tensors: use `constant`). An attribute `to` of
+        Cast is a netdsl dtype name.
         """
 
     @abstractmethod

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Generic, TypeVar, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BeforeValidator, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from netdsl.diagnostics import Report
 from netdsl.diagnostics.suggest import did_you_mean
 from netdsl.elaborate.settings import Choice, Value, shown
+from netdsl.ops.lean import LeanModel
 
 
 def as_tuple(value: object) -> object:
@@ -28,7 +29,7 @@ Numbers = Annotated[tuple[float, ...], BeforeValidator(as_tuple)]
 Integers = Annotated[tuple[int, ...], BeforeValidator(as_tuple)]
 
 
-class Component(BaseModel):
+class Component(LeanModel):
     """The base of everything a recipe can name."""
 
     # Schemas are built at first use: `check` reads one recipe and needs few of these classes.
