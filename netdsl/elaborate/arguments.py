@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from types import NoneType, UnionType
+from typing import Any, Final, Literal, Union, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -15,12 +16,11 @@ from netdsl.elaborate.session import Session
 from netdsl.elaborate.values import (
     POISON,
     Argument,
-    Results,
-    TensorValue,
-    display,
     holds_tensor,
     in_words,
+    is_list,
     is_tensor,
+    is_unknown,
 )
 from netdsl.ir.dims import Expr
 from netdsl.ops.base import Op, operands_of
@@ -31,9 +31,9 @@ from netdsl.source import Span
 class Bound:
     """The arguments of an operation sorted out. `complete` is False where an error has been reported."""
 
-    operands: list[tuple[Any, Span]] = field(default_factory=list)
-    fields: dict[str, Any] = field(default_factory=dict)
-    places: dict[str, Span] = field(default_factory=dict)
+    operands: list[tuple[Any, Span]] = field(default_factory=list[tuple[Any, Span]])
+    fields: dict[str, Any] = field(default_factory=dict[str, Any])
+    places: dict[str, Span] = field(default_factory=dict[str, Span])
     complete: bool = True
 
 
@@ -76,16 +76,16 @@ def _take_operands(cls: type[Op], bound: Bound, positional: list[Argument]) -> l
         # `einsum("ij,jk->ik", a, b)`: an attribute stands before the operands.
         return [rest[0], *_take_operands(cls, bound, rest[1:])]
     while rest:
-        argument = rest[0]
-        free = names.rest or len(bound.operands) < len(names.names)
-        if not free:
+        value: Any = rest[0].value
+        place = rest[0].span
+        if not names.rest and len(bound.operands) >= len(names.names):
             break
-        if names.rest and isinstance(argument.value, tuple) and holds_tensor(argument.value):
-            bound.operands.extend((item, argument.span) for item in argument.value)
-        elif is_tensor(argument.value) or (cls.takes_scalars and is_number(argument.value)):
-            bound.operands.append((argument.value, argument.span))
-        elif argument.value is POISON and len(bound.operands) < names.required:
-            bound.operands.append((POISON, argument.span))
+        if names.rest and is_list(value) and holds_tensor(value):
+            bound.operands.extend((item, place) for item in value)
+        elif is_tensor(value) or (cls.takes_scalars and is_number(value)):
+            bound.operands.append((value, place))
+        elif value is POISON and len(bound.operands) < names.required:
+            bound.operands.append((POISON, place))
         else:
             break
         rest.pop(0)
@@ -93,7 +93,7 @@ def _take_operands(cls: type[Op], bound: Bound, positional: list[Argument]) -> l
 
 
 def _bind_operand(session: Session, cls: type[Op], bound: Bound, argument: Argument) -> None:
-    position = operands_of(cls).names.index(argument.name)  # type: ignore[arg-type]
+    position = operands_of(cls).names.index(argument.name or "")
     if position < len(bound.operands) and bound.operands[position][0] is not None:
         session.error("E0306", f"`{argument.name}` of `{cls.kind}` is given twice", argument.span)
         bound.complete = False
@@ -115,8 +115,10 @@ def _bind_positional(session: Session, cls: type[Op], bound: Bound, positional: 
         extra = positional[len(slots) :]
         positional = positional[: len(slots)]
         if extra:
-            single = extra[0].value if len(extra) == 1 and isinstance(extra[0].value, tuple) else None
-            bound.fields[rest] = single if single is not None else tuple(a.value for a in extra)
+            first: Any = extra[0].value
+            bound.fields[rest] = (
+                first if len(extra) == 1 and is_list(first) else tuple(a.value for a in extra)
+            )
             bound.places[rest] = extra[0].span.to(extra[-1].span)
     if len(positional) > len(slots):
         _too_many(session, cls, positional, slots)
@@ -128,12 +130,11 @@ def _bind_positional(session: Session, cls: type[Op], bound: Bound, positional: 
 
 def _tensor_where_none_fits(session: Session, cls: type[Op], argument: Argument) -> None:
     if cls.is_layer:
-        name = display(argument.value)
         session.error(
             "E0309",
             f"a layer takes its input from an arrow, but a tensor is an argument of `{cls.kind}`",
             argument.span,
-            help=f"write `{argument.span.text} -> {cls.kind}`" if name else None,
+            help=f"write `{argument.span.text} -> {cls.kind}`",
         )
         return
     count = len(operands_of(cls).names)
@@ -206,14 +207,8 @@ def unknown_argument(session: Session, callee: str, name: str, span: Span, known
 
 def make_operation(session: Session, cls: type[Op], bound: Bound, span: Span) -> Op | None:
     """The validated operation, or None where an argument is at fault (reported) or not known."""
-    if not bound.complete or any(_poisoned(value) for value in bound.fields.values()):
+    if not bound.complete or any(map(is_unknown, bound.fields.values())):
         return None
-    for name, value in bound.fields.items():
-        if isinstance(value, TensorValue | Results) or (callable(value) and not isinstance(value, type)):
-            session.error(
-                "E0303", f"`{name}` of `{cls.kind}` cannot be {in_words(value)}", bound.places[name]
-            )
-            return None
     try:
         return cls(**bound.fields)
     except ValidationError as problem:
@@ -221,10 +216,6 @@ def make_operation(session: Session, cls: type[Op], bound: Bound, span: Span) ->
             place = bound.places.get(found.field or "", span)
             session.error(found.code, found.message, place, found.label)
         return None
-
-
-def _poisoned(value: Any) -> bool:
-    return value is POISON or (isinstance(value, tuple) and any(_poisoned(item) for item in value))
 
 
 @dataclass(frozen=True)
@@ -258,8 +249,7 @@ def _problems(cls: type[Op], error: ValidationError) -> list[_Problem]:
 def _whole(error: ValidationError, name: str | None) -> Any:
     """The value given for `name`; pydantic reports the innermost part that fails, so take the widest input seen."""
     inputs = [e["input"] for e in error.errors(include_url=False) if e["loc"] and str(e["loc"][0]) == name]
-    tuples = [value for value in inputs if isinstance(value, tuple)]
-    return tuples[0] if tuples else inputs[0]
+    return next(filter(is_list, inputs), inputs[0])
 
 
 _WORDS: Final = {
@@ -279,11 +269,8 @@ def expected(cls: type[Op], name: str) -> str:
 
 
 def _describe(annotation: Any, metadata: Sequence[Any] = ()) -> list[str]:
-    import types
-    from typing import Literal, Union, get_args, get_origin
-
     origin = get_origin(annotation)
-    if origin in (Union, types.UnionType):
+    if origin in (Union, UnionType):
         return [word for part in get_args(annotation) for word in _describe(part)]
     if origin is Literal:
         return [f'"{value}"' if isinstance(value, str) else f"`{value}`" for value in get_args(annotation)]
@@ -291,7 +278,7 @@ def _describe(annotation: Any, metadata: Sequence[Any] = ()) -> list[str]:
         return _describe(get_args(annotation)[0], annotation.__metadata__)
     if origin is tuple:
         return [_tuple_words(get_args(annotation))]
-    if annotation is type(None):
+    if annotation is NoneType:
         return [_WORDS["none"]]
     if annotation is Expr:
         return ["a size"]

@@ -64,6 +64,7 @@ class Body:
         default_factory=dict[int, int]
     )  # a buffer -> what it was made from
     broken: bool = False  # an error keeps some of its outputs from being known
+    uncertain: bool = False  # an error keeps some of its labels from being known
     value_names: dict[int, str] = field(default_factory=dict[int, str])  # what statements call the values
     _counters: dict[str, int] = field(default_factory=dict[str, int])
 

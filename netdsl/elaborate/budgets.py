@@ -6,10 +6,11 @@ from typing import Any
 
 from netdsl.elaborate.blocks import Evaluator
 from netdsl.elaborate.static import StaticError
-from netdsl.elaborate.values import Builtin
+from netdsl.elaborate.values import Builtin, in_words
 from netdsl.ir.dims import Expr, substitute, symbols
 from netdsl.ir.graph import Graph
 from netdsl.ir.measure import multiply_adds, parameter_count
+from netdsl.ir.types import Tensor
 from netdsl.syntax import tree
 
 
@@ -19,7 +20,11 @@ def check_expectations(runner: Evaluator, graph: Graph) -> None:
         return
     scope = runner.scope.child()
     scope.declare("parameters", parameter_count(graph), None)
-    scope.declare("macs", Builtin("macs", lambda **sizes: _macs(graph, sizes)), None)
+
+    def macs(**sizes: Any) -> Any:
+        return _macs(graph, sizes)
+
+    scope.declare("macs", Builtin("macs", macs), None)
     runner.scope = scope
     for expectation in runner.expectations:
         _check(runner, expectation)
@@ -49,10 +54,13 @@ def _number(value: Any) -> str:
 def _macs(graph: Graph, sizes: dict[str, Any]) -> Any:
     """Multiply-adds at these sizes; the first axis of the first input, the batch, is 1 unless it is given."""
     total = multiply_adds(graph)
-    for name in sizes:
+    for name, size in sizes.items():
         if name not in graph.symbols:
             raise StaticError("E0513", f"`{graph.name}` has no free dimension `{name}`")
-    first = graph.inputs[0].type.shape[0] if graph.inputs else 1  # type: ignore[union-attr]
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise StaticError("E0513", f"`{name}` of `macs` is a size of at least 1, found {in_words(size)}")
+    types = [entry.type for entry in graph.inputs if isinstance(entry.type, Tensor)]
+    first = types[0].shape[0] if types and types[0].shape else 1
     batch = {str(first): 1} if isinstance(first, Expr) and str(first) not in sizes else {}
     total = substitute(total, {**batch, **sizes})
     missing = sorted(symbols(total))

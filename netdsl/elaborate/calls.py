@@ -21,6 +21,8 @@ from netdsl.elaborate.values import (
     Template,
     holds_tensor,
     in_words,
+    is_list,
+    is_operation,
     is_stage,
     is_tensor,
 )
@@ -56,7 +58,7 @@ class Calls(Expressions):
             if tensor is None or not (in_stage or any(holds_tensor(a.value) for a in arguments)):
                 return self._call_builtin(callee, arguments, expr)
             callee = tensor
-        if isinstance(callee, Template | Declared | type):
+        if isinstance(callee, Template | Declared) or is_operation(callee):
             return self._extend(callee, arguments, expr, in_stage=in_stage)
         if is_tensor(callee):
             return self.error("E0307", "a tensor cannot be called", expr.function.span)
@@ -70,7 +72,7 @@ class Calls(Expressions):
                 arguments.append(Argument(argument.name, self.value(argument.value), argument.span))
             elif isinstance(argument, tree.Splice):
                 spliced: list[Any] = []
-                if self._splice(argument, spliced):
+                if self.splice(argument, spliced):
                     arguments.extend(Argument(None, value, argument.span) for value in spliced)
                 else:
                     arguments.append(Argument(None, POISON, argument.span))
@@ -88,10 +90,10 @@ class Calls(Expressions):
         merged = merge_arguments(earlier, arguments)
         if isinstance(callee, Declared):
             self._check_names(callee, merged)
-            return Template(callee, merged, expr.function.span)
+            return self.measured(Template(callee, merged, expr.function.span), expr.span)
         if in_stage or callee.is_layer or not self._has_operands(callee, merged):
             template = Template(callee, merged, expr.function.span)
-            return template if self._fits(callee, template) else POISON
+            return self.measured(template, expr.span) if self._fits(callee, template) else POISON
         bound = bind(self.session, callee, (), merged)
         return self.place_operation(callee, bound, expr.function.span, None)
 
@@ -143,13 +145,17 @@ class Calls(Expressions):
             branches += self._branches(argument)
         if not branches:
             return self.error("E0302", "`fork` needs at least one branch", expr.span)
-        return POISON if any(b.stage is POISON for b in branches) else Fork(tuple(branches))
+        if any(b.stage is POISON for b in branches):
+            for branch in branches:
+                self.forget(branch.stage)
+            return POISON
+        return self.measured(Fork(tuple(branches)), expr.span)
 
     def _branches(self, argument: tree.Expr) -> list[Placeable]:
         if not isinstance(argument, tree.Splice):
             return [Placeable(self.stage(argument), argument.span)]
         value = self.value(argument.value)
-        if isinstance(value, tuple) and is_stage(value):
+        if is_list(value) and is_stage(value):
             return [Placeable(item, argument.span) for item in value]
         if value is not POISON:
             self.error("E0307", f"`*` splices a list of stages, found {in_words(value)}", argument.span)
@@ -163,10 +169,12 @@ class Calls(Expressions):
                 return self.error(
                     "E0307", f"`{callee.name}` works on static values, but this is a tensor", argument.span
                 )
+            self.measured(argument.value, argument.span)
         positional = [a.value for a in arguments if a.name is None]
         named = {a.name: a.value for a in arguments if a.name is not None}
         try:
-            return static.call_builtin(callee.name, callee.call, positional, named)
+            result = static.call_builtin(callee.name, callee.call, positional, named)
+            return self.measured(result, expr.span)
         except StaticError as problem:
             return self.static_error(problem, expr.span)
 

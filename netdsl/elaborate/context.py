@@ -74,6 +74,14 @@ class Context(ABC):
         """The value of `head -> stage -> ...`, or POISON."""
 
     @abstractmethod
+    def labelled(self, expr: tree.Labelled) -> Any:
+        """The stage that `label: stage` is, or POISON."""
+
+    @abstractmethod
+    def forget(self, stage: Any) -> None:
+        """Take note of the labels of a stage that an error keeps from being placed."""
+
+    @abstractmethod
     def index_tensor(self, expr: tree.Subscript, value: Any) -> Any:
         """A part of a tensor, or POISON."""
 

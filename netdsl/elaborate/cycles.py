@@ -10,6 +10,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from netdsl.elaborate.statements import assigned
+from netdsl.elaborate.values import is_list
 from netdsl.syntax import tree
 
 
@@ -70,14 +71,14 @@ def _uses(declaration: Any, declarations: Mapping[str, Any]) -> dict[str, tree.N
 
 def names_in(part: Any) -> Iterator[tree.Name]:
     """Every name that a part of the tree reads; labels are none."""
-    pending = [part]
+    pending: list[Any] = [part]
     while pending:
         current = pending.pop()
         if isinstance(current, tree.Name):
             yield current
         elif isinstance(current, tree.Labelled):
             pending.append(current.value)
-        elif isinstance(current, tuple):
+        elif is_list(current):
             pending.extend(reversed(current))
         elif is_dataclass(current) and not isinstance(current, type):
             pending.extend(

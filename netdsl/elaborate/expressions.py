@@ -10,9 +10,8 @@ from netdsl.elaborate.context import Context
 from netdsl.elaborate.static import StaticError
 from netdsl.elaborate.values import (
     POISON,
-    PARTS,
-    LabelledStage,
     Results,
+    has_parts,
     in_words,
     is_list,
     is_tensor,
@@ -59,7 +58,7 @@ class Expressions(Context):
 
     def measured(self, value: Any, span: Span) -> Any:
         """`value`, if it is not larger than lists and templates may be; a large one costs more than one step."""
-        if not isinstance(value, PARTS):
+        if not has_parts(value):
             return value
         try:
             self.session.step(span, static.measured(value))
@@ -343,7 +342,7 @@ class Expressions(Context):
                 "E0307", f"a list is indexed by an integer, found {in_words(index)}", expr.indices[0].span
             )
         try:
-            return self.measured(value[index], expr.span)
+            return self.measured(value[index], expr.span) if isinstance(index, slice) else value[index]
         except (IndexError, ValueError):
             message = f"index {index} is out of range for a list of {len(value)}"
             if isinstance(index, slice):
@@ -372,11 +371,7 @@ class Expressions(Context):
     # -- what only other places may hold
 
     def _labelled(self, expr: tree.Labelled) -> Any:
-        label = self.label(expr.label)
-        stage = self.stage(expr.value)
-        if label is POISON or stage is POISON:
-            return POISON
-        return LabelledStage(label, stage, expr.span, expr.label.span)
+        return self.labelled(expr)
 
     def label(self, expr: tree.Name | tree.String) -> Any:
         """The text of a label: names joined by dots, of letters, digits, `_` and `-`."""

@@ -1,4 +1,4 @@
-"""Flows: a value through stages. Stages are evaluated first and placed then; placing makes the layers."""
+"""Flows: a value through stages. A stage is evaluated first and then placed; placing makes the layers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from netdsl.diagnostics import Label
 from netdsl.elaborate.arguments import Bound, bind, make_operation
-from netdsl.elaborate.body import Body, Placed
-from netdsl.elaborate.calls import Calls
+from netdsl.elaborate.body import Placed
+from netdsl.elaborate.indices import Indices
 from netdsl.elaborate.values import (
     POISON,
     Builtin,
@@ -26,34 +26,44 @@ from netdsl.elaborate.values import (
     TensorValue,
     holds_tensor,
     in_words,
+    is_list,
+    is_operation,
     is_stage,
+    single,
+    together,
 )
 from netdsl.ir.dims import Expr
-from netdsl.ir.graph import Graph, Literal, Node, Operation
-from netdsl.ir.types import Scalar, Tensor
+from netdsl.ir.graph import Graph, Literal, Operation
+from netdsl.ir.types import Scalar, Type
 from netdsl.ops.base import Op, ShapeProblem, operands_of, registry
 from netdsl.source import Span
 from netdsl.syntax import tree
 
 
-class Flows(Calls):
-    """`value -> stage -> stage`, labels, lists and forks."""
+class Flows(Indices):
+    """`value -> stage -> stage`: layers, functions, lists, forks and chains of them."""
 
     def flow(self, expr: tree.Flow) -> Any:
         head = self.value(expr.head)
-        if head is POISON or (isinstance(head, tuple) and POISON in head):
+        if head is POISON or (is_list(head) and any(item is POISON for item in head)):
             for stage in expr.stages:
                 self.forget(self.stage(stage))
             return POISON
         if holds_tensor(head):
             return self._run(head, expr)
         if is_stage(head):
-            stages = [Placeable(head, expr.head.span)]
-            stages += [Placeable(self.stage(stage), stage.span) for stage in expr.stages]
-            return POISON if any(p.stage is POISON for p in stages) else Chain(tuple(stages))
+            stages = [Placeable(self.stage(stage), stage.span) for stage in expr.stages]
+            return self._chain([Placeable(head, expr.head.span), *stages], expr.span)
         return self.error(
             "E0310", f"`->` passes a tensor on, but its left side is {in_words(head)}", expr.head.span
         )
+
+    def _chain(self, stages: Sequence[Placeable], span: Span) -> Any:
+        if any(item.stage is POISON for item in stages):
+            for item in stages:
+                self.forget(item.stage)
+            return POISON
+        return self.measured(Chain(tuple(stages)), span)
 
     def _run(self, value: Any, expr: tree.Flow) -> Any:
         span = expr.head.span
@@ -75,7 +85,7 @@ class Flows(Calls):
             return self.items(expr.items, self.stage, expr.span)
         if isinstance(expr, tree.Flow):
             stages = [Placeable(self.stage(e), e.span) for e in (expr.head, *expr.stages)]
-            return POISON if any(p.stage is POISON for p in stages) else Chain(tuple(stages))
+            return self._chain(stages, expr.span)
         if isinstance(expr, tree.String):
             label = self.label(expr)
             return POISON if label is POISON else LabelReference(label, expr.span)
@@ -85,15 +95,13 @@ class Flows(Calls):
         if self.body is not None and expr.id in self.body.labels:
             return LabelReference(expr.id, expr.span)
         binding = self.scope.read(expr.id)
-        if binding is None:
-            return LabelReference(
-                expr.id, expr.span
-            )  # a label that a stage before it will make, or an error then
+        if binding is None:  # a label that a stage before it will make, or an error then
+            return LabelReference(expr.id, expr.span)
         return self.as_stage(binding.value, expr.span)
 
     def as_stage(self, value: Any, span: Span) -> Any:
         if value is POISON or is_stage(value):
-            return Template(value, (), span) if isinstance(value, type | Declared) else value
+            return Template(value, (), span) if isinstance(value, Declared) or is_operation(value) else value
         help = None
         if holds_tensor(value):
             help = "a stage is a layer or a function; `(a, b) -> concat(dim = 1)` joins two tensors"
@@ -111,7 +119,7 @@ class Flows(Calls):
         if stage is POISON or value is POISON:
             self.forget(stage)
             return POISON
-        if isinstance(stage, type | Declared):
+        if isinstance(stage, Declared) or is_operation(stage):
             stage = Template(stage, (), at)
         if isinstance(stage, Builtin):
             stage = Template(registry[stage.name], (), at)
@@ -122,7 +130,7 @@ class Flows(Calls):
                 return POISON
             return self.place(stage.stage, value, span, stage.span, stage.label)
         if isinstance(stage, LabelReference):
-            return self._place_again(stage, value, span, at)
+            return self.place_again(stage, value, span, at, label)
         if label is not None:
             return self.place_sequence(label, stage, value, span, at)
         if isinstance(stage, Fork):
@@ -136,32 +144,55 @@ class Flows(Calls):
         return value
 
     def _place_template(self, template: Template, value: Any, span: Span, at: Span, label: str | None) -> Any:
-        flowing = [(v, span) for v in (value if isinstance(value, tuple) else (value,))]
+        flowing = [(item, span) for item in together(value)]
         here = template.span if template.span is not None and _inside(template.span, at) else at
-        if isinstance(template.callee, Declared):
-            return self.place_block(template, flowing, here, label)
         cls = template.callee
-        if label is not None and not cls.is_layer:
-            twin = next(
-                (k for k in registry if k.lower() == cls.kind.replace("_", "") and registry[k].is_layer), None
-            )
-            return self.error(
-                "E0507",
-                f"`{cls.kind}` is a function, which has no parameters to name, but it is labelled `{label}`",
-                at,
-                help=f"use the layer: `{label}: {twin}`" if twin else "leave the label out",
-            )
-        bound = bind(self.session, cls, flowing, template.arguments)
-        result = self.place_operation(cls, bound, here, label)
+        if isinstance(cls, Declared):
+            result = self.place_block(template, flowing, here, label)
+        elif label is not None and not cls.is_layer:
+            result = self._labelled_function(cls, label, at)
+        else:
+            bound = bind(self.session, cls, flowing, template.arguments)
+            result = self.place_operation(cls, bound, here, label)
         if label is not None and self.body is not None:
-            self.remember(label, template, result, at)
+            self.remember(label, template, at)
         return result
+
+    def _labelled_function(self, cls: type[Op], label: str, at: Span) -> Any:
+        spelling = cls.kind.replace("_", "")
+        twin = next((kind for kind in registry if kind.lower() == spelling and registry[kind].is_layer), None)
+        return self.error(
+            "E0507",
+            f"`{cls.kind}` is a function, which has no parameters to name, but it is labelled `{label}`",
+            at,
+            help=f"use the layer: `{label}: {twin}`" if twin else "leave the label out",
+        )
+
+    # -- given by the later parts
 
     @abstractmethod
     def place_block(
-        self, template: Template, flowing: list[tuple[Any, Span]], at: Span, label: str | None
+        self, template: Template, flowing: Sequence[tuple[Any, Span]], at: Span, label: str | None
     ) -> Any:
         """Apply a block to what flows in; POISON where something does not fit."""
+
+    @abstractmethod
+    def place_again(
+        self, reference: LabelReference, value: Any, span: Span, at: Span, label: str | None
+    ) -> Any:
+        """Apply the layer of a label once more; `label` is one that it would be given on top, which is an error."""
+
+    @abstractmethod
+    def place_sequence(self, label: str, stage: Any, value: Any, span: Span, at: Span) -> Any:
+        """Apply a labelled list, or POISON."""
+
+    @abstractmethod
+    def claim(self, label: str, span: Span) -> bool:
+        """Whether `label` is free in this body; an error where it is not."""
+
+    @abstractmethod
+    def remember(self, label: str, stage: Any, at: Span) -> None:
+        """Note what `label` names."""
 
     # -- operations
 
@@ -178,19 +209,25 @@ class Flows(Calls):
         types = [_type_of(operand) for operand in operands]
         try:
             results = operation.result_types(*types)
-            state = operation.state(*types) if cls.is_layer else {}
+            with_state = cls.is_layer and bool(operation.state(*types))
         except ShapeProblem as problem:
             return self._shape_problem(problem, bound, operands, span)
-        if label is None and state:
-            label = self.body.free_label(cls.kind)
-            self.body.set_label(label, Placed(Template(cls, (), span), operation, span))
+        if label is None and with_state:
+            label = self.own_label(cls.kind, Template(cls, (), span), operation, span)
         return self.make_node(operation, operands, results, span, label, listed=not cls.is_layer)
+
+    def own_label(self, kind: str, stage: Any, op: Operation | Graph, at: Span) -> str:
+        """The label of a layer with parameters that the source does not label."""
+        assert self.body is not None
+        label = self.body.free_label(kind)
+        self.body.set_label(label, Placed(stage, op, at))
+        return label
 
     def make_node(
         self,
         op: Operation | Graph,
         operands: Sequence[TensorValue | Literal],
-        types: Sequence[Tensor],
+        types: Sequence[Type],
         span: Span,
         label: str | None,
         *,
@@ -201,8 +238,8 @@ class Flows(Calls):
         assert self.body is not None
         numbers = tuple(o if isinstance(o, Literal) else o.number for o in operands)
         values = self.body.add_node(op, numbers, tuple(types), span, label=label, **more)
-        several = len(values) > 1 or (isinstance(op, Op) and op.gives is not None)
-        if not several:
+        alone = len(values) == 1 and not any(names)
+        if alone and not (isinstance(op, Op) and op.gives is not None):
             return values[0]
         return values if listed else Results(values, names or (None,) * len(values))
 
@@ -238,13 +275,13 @@ class Flows(Calls):
             return None
         if value is None:
             return Literal(None)
-        tensor = value.first if isinstance(value, Results) else value
+        tensor = single(value)
         if isinstance(tensor, TensorValue):
             return self.own(tensor, place)
         if cls.takes_scalars and isinstance(value, int | float | Expr):
             return Literal(value)
         help = None
-        if isinstance(value, tuple) and holds_tensor(value):
+        if is_list(value) and holds_tensor(value):
             help = "join them first, for example `-> concat(dim = 1)`"
         elif is_stage(value):
             help = "place it on a tensor first: `(x -> layer)`"
@@ -263,6 +300,26 @@ class Flows(Calls):
                 help="pass it in: give the block a second `input`",
             )
         return owned
+
+    def flowing(self, what: str, values: Sequence[tuple[Any, Span]]) -> list[TensorValue] | None:
+        """What flows into or out of a body, as tensors of this one; None where it is not known or does not fit.
+
+        `what` begins the message: "`B` takes", "`layers` gives".
+        """
+        tensors: list[TensorValue] = []
+        for value, place in values:
+            tensor = single(value)
+            if tensor is POISON or (is_list(tensor) and any(item is POISON for item in tensor)):
+                return None
+            if not isinstance(tensor, TensorValue):
+                help = "join them first, for example `-> concat(dim = 1)`" if holds_tensor(tensor) else None
+                self.error("E0412", f"{what} tensors, found {in_words(value)}", place, help=help)
+                return None
+            owned = self.own(tensor, place)
+            if owned is None:
+                return None
+            tensors.append(owned)
+        return tensors
 
     def _shape_problem(
         self,
@@ -314,188 +371,6 @@ class Flows(Calls):
                 labels.append(Label(operand.origin, f"`{simple}` is {operand.type} here"))
         return list(dict.fromkeys(labels))
 
-    # -- labels
-
-    def claim(self, label: str, span: Span) -> bool:
-        """Whether `label` is free in this body; an error where it is not."""
-        if self.body is None:
-            return True
-        body = self.body
-        clash = body.clash(label)
-        if clash is None:
-            return True
-        self.error(
-            "E0504",
-            f"two layers are labelled `{label}`",
-            span,
-            also=[Label(clash.span, "the first one is made here")],
-            help=f"to apply the same layer again, write the label alone: `-> {label}`; else choose another label",
-        )
-        return False
-
-    def remember(self, label: str, stage: Any, result: Any, at: Span) -> None:
-        """Note what `label` names, unless a node has it already."""
-        assert self.body is not None
-        if label in self.body.labels:
-            return
-        op = self.body.nodes[-1].op if result is not POISON and self.body.nodes else None
-        self.body.set_label(label, Placed(stage, op, at))  # type: ignore[arg-type]
-
-    def forget(self, stage: Any) -> None:
-        """Take note of the labels of a stage that an error keeps from being placed, so that using them is no error."""
-        if self.body is None:
-            return
-        if isinstance(stage, LabelledStage):
-            self.body.labels.setdefault(stage.label, Placed(POISON, None, stage.span))  # type: ignore[arg-type]
-        elif isinstance(stage, Chain):
-            for item in stage.stages:
-                self.forget(item.stage)
-        elif isinstance(stage, Fork):
-            for item in stage.branches:
-                self.forget(item.stage)
-        elif isinstance(stage, tuple):
-            for item in stage:
-                self.forget(item)
-
-    def _place_again(self, reference: LabelReference, value: Any, span: Span, at: Span) -> Any:
-        body = self.body
-        placed = body.labels.get(reference.label) if body is not None else None
-        if body is None or placed is None:
-            candidates = [*(body.labels if body else ()), *self.scope.visible()]
-            return self.unknown_name(reference.label, reference.span, candidates, "layer or label")
-        if placed.stage is POISON or placed.op is None:
-            return POISON
-        first = next(n for n in body.nodes if n.label == reference.label)
-        count = len(body.nodes)
-        label = reference.label
-        result = (
-            self.place_sequence(label, placed.stage, value, span, at)
-            if self._is_sequence(placed)
-            else self._again(placed, value, span, at, label)
-        )
-        if result is POISON or len(body.nodes) == count:
-            return result
-        self._check_shared(first, body.nodes[-1], at, placed)
-        return result
-
-    def _is_sequence(self, placed: Placed) -> bool:
-        return isinstance(placed.op, Graph) and placed.op.kind == "sequential"
-
-    def _again(self, placed: Placed, value: Any, span: Span, at: Span, label: str) -> Any:
-        if isinstance(placed.stage, Template) and isinstance(placed.op, Op):
-            # The same operation, not its arguments evaluated anew: the layer is one.
-            cls = type(placed.op)
-            flowing = [(v, span) for v in (value if isinstance(value, tuple) else (value,))]
-            bound = Bound(operands=flowing, fields=dict(placed.op.arguments()))
-            return self.place_operation(cls, bound, at, label)
-        return self.place(placed.stage, value, span, at, label)
-
-    def _check_shared(self, first: Node, second: Node, at: Span, placed: Placed) -> None:
-        """One layer, applied twice, must have the same parameters both times."""
-        assert self.body is not None
-        one, two = first.op, second.op
-        if isinstance(one, Graph) and isinstance(two, Graph):
-            same = one.code == two.code and dict(one.state()) == dict(two.state())
-        else:
-            same = one == two and self._state_of(first) == self._state_of(second)
-        if not same:
-            self.error(
-                "E0508",
-                f"`{first.label}` was made for another input and cannot be applied to this one",
-                at,
-                also=[Label(placed.span, "the layer is made here")],
-                help="a layer used twice has one set of parameters: give the second one a label of its own",
-            )
-
-    def _state_of(self, node: Any) -> dict[str, Any]:
-        assert self.body is not None
-        known = {
-            number: entry.type
-            for number, entry in zip(self.body._input_values, self.body.inputs, strict=True)
-        }
-        known.update((p.value, p.type) for p in self.body.parameters)
-        known.update((b.value, b.type) for b in self.body.buffers)
-        known.update((r, t) for n in self.body.nodes for r, t in zip(n.results, n.types, strict=True))
-        types = [
-            Scalar(o.value) if isinstance(o, Literal) and o.value is not None else known.get(o)
-            for o in node.operands
-        ]
-        return dict(node.op.state(*types))
-
-    # -- labelled lists
-
-    def place_sequence(self, label: str, stage: Any, value: Any, span: Span, at: Span) -> Any:
-        """A labelled list (or chain, or fork): a body of its own whose layers are named by their place."""
-        assert self.body is not None
-        inner = Body(self.session, "sequential", "Sequential", self.body.sizes, self.body)
-        operands: list[TensorValue] = []
-        inside: list[TensorValue] = []
-        for item in value if isinstance(value, tuple) else (value,):
-            tensor = item.first if isinstance(item, Results) else item
-            owned = self.own(tensor, span) if isinstance(tensor, TensorValue) else None
-            if owned is None:
-                return POISON
-            operands.append(owned)
-            name = "x" if not isinstance(value, tuple) else f"x{len(operands) - 1}"
-            inside.append(inner.add_input(name, owned.type, owned.origin))
-        current: Any = tuple(inside) if isinstance(value, tuple) else inside[0]
-        runner = type(self)(self.session, self.scope, inner)
-        self.session.path.append(label)
-        current = runner.run_sequence(stage, current, span, at)
-        self.session.path.pop()
-        again = label in self.body.labels
-        if not again:
-            self.body.set_label(label, Placed(stage, None, at))  # type: ignore[arg-type]
-        if current is POISON:
-            return POISON
-        outputs = runner.sequence_outputs(current, span)
-        if outputs is None:
-            return POISON
-        operands += _adopted(inner, self.body)
-        graph = inner.finish(span=at)
-        if not again:
-            self.body.set_label(label, Placed(stage, graph, at))
-        types = [t.type for t in outputs]
-        return self.make_node(
-            graph, operands, types, at, label, listed=isinstance(current, tuple), size=inner.total
-        )  # type: ignore[arg-type]
-
-    def run_sequence(self, stage: Any, value: Any, span: Span, at: Span) -> Any:
-        if isinstance(stage, Fork | Identity | LabelReference):
-            return self.place(stage, value, span, at)
-        items = stage.stages if isinstance(stage, Chain) else tuple(Placeable(item, at) for item in stage)
-        for index, item in enumerate(items):
-            value = self._place_item(item.stage, str(index), value, span, item.span)
-            span = item.span
-        return value
-
-    def _place_item(self, item: Any, index: str, value: Any, span: Span, at: Span) -> Any:
-        """One item of a labelled list: a layer, list or chain takes its index as its label."""
-        if value is POISON or item is POISON:
-            return POISON
-        function = isinstance(item, Builtin) or (isinstance(item, type) and not item.is_layer)
-        if isinstance(item, Template) and isinstance(item.callee, type):
-            function = not item.callee.is_layer
-        if function or isinstance(item, LabelledStage | LabelReference | Fork | Identity):
-            return self.place(item, value, span, at)
-        here = item.span if isinstance(item, Template) and item.span is not None else at
-        return self.place(item, value, span, here, index) if self.claim(index, here) else POISON
-
-    def sequence_outputs(self, value: Any, span: Span) -> list[TensorValue] | None:
-        """Make `value` the outputs of this body."""
-        from netdsl.ir.graph import Output
-
-        assert self.body is not None
-        tensors: list[TensorValue] = []
-        for item in value if isinstance(value, tuple) else (value,):
-            tensor = item.first if isinstance(item, Results) else item
-            owned = self.own(tensor, span) if isinstance(tensor, TensorValue) else None
-            if owned is None:
-                return None
-            tensors.append(owned)
-            self.body.outputs.append(Output(owned.number))
-        return tensors
-
 
 def _type_of(operand: TensorValue | Literal) -> Any:
     if isinstance(operand, Literal):
@@ -505,15 +380,3 @@ def _type_of(operand: TensorValue | Literal) -> Any:
 
 def _inside(inner: Span, outer: Span) -> bool:
     return inner.source is outer.source and outer.start <= inner.start and inner.end <= outer.end
-
-
-def _adopted(inner: Body, outer: Body) -> list[TensorValue]:
-    """The tensors of `outer` that became further inputs of `inner`, in that order."""
-    numbers = {value.number: number for number, value in inner.adopted.items()}
-    found: list[TensorValue] = []
-    for entry, number in zip(inner.inputs, inner._input_values, strict=True):
-        if number in numbers:
-            found.append(
-                TensorValue(outer, numbers[number], entry.type, entry.span or entry.span, entry.name)
-            )  # type: ignore[arg-type]
-    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from netdsl.elaborate.naming import check_state
 from netdsl.elaborate.scope import Binding, Scope, Usage
 from netdsl.elaborate.session import LimitReached, Limits, Session
 from netdsl.elaborate.values import POISON, Argument, Builtin, Declared, Function, Identity
+from netdsl.ir.dims import DimTooLarge
 from netdsl.ir.graph import Graph
 from netdsl.ir.types import DTYPES
 from netdsl.ops import registry
@@ -33,7 +34,7 @@ RECURSION = 20_000
 
 
 @contextmanager
-def deep() -> Iterator[None]:
+def deep() -> Generator[None]:
     """Room for the nesting that the limits of the language allow."""
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, RECURSION))
@@ -50,7 +51,7 @@ class Module:
     source: Source
     file: tree.File
     scope: Scope
-    exports: dict[str, Any] = field(default_factory=dict)  # name -> declaration, imports left out
+    exports: dict[str, Any] = field(default_factory=dict[str, Any])  # name -> declaration, imports left out
     complete: bool = False
     broken: bool = False  # it has syntax errors, so a name may be missing for that reason
 
@@ -127,8 +128,17 @@ class Program:
                 return self._model(binding.value, list(given.values()), dict(sizes or {}))
         except LimitReached:
             return None
+        except DimTooLarge:
+            self._too_large(binding.value)
+            return None
         finally:
             self.session.report = self.report
+
+    def _too_large(self, declared: Declared) -> None:
+        """A size whose formula outgrows what can be computed with; no network that runs has one."""
+        self.session.error(
+            "E0308", f"a size in `{declared.name}` has too many terms", declared.decl.name.span
+        )
 
     def _model(self, declared: Declared, arguments: list[Argument], sizes: dict[str, int]) -> Graph | None:
         evaluator = Evaluator(self.session, declared.scope, None)
@@ -178,6 +188,8 @@ class Program:
                 self._check_unknown(declared)
         except LimitReached:
             return
+        except DimTooLarge:
+            self._too_large(declared)
 
     def _check_unknown(self, declared: Declared) -> None:
         body = Body(self.session, "block", declared.name)

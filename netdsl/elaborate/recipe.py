@@ -7,7 +7,7 @@ from typing import Any
 from netdsl.diagnostics import Label
 from netdsl.elaborate.blocks import Evaluator
 from netdsl.elaborate.settings import Choice, Setting, Value
-from netdsl.elaborate.values import POISON, Declared, Function, in_words
+from netdsl.elaborate.values import POISON, Declared, Function, in_words, is_list
 from netdsl.ir.dims import Expr
 from netdsl.source import Span
 from netdsl.syntax import tree
@@ -77,7 +77,7 @@ class Recipes(Evaluator):
         return Choice(name, arguments, tuple(positional), call.span, places)
 
     def _plain(self, value: Any, span: Span) -> Any:
-        if isinstance(value, tuple):
+        if is_list(value):
             items = [self._plain(item, span) for item in value]
             return POISON if any(item is POISON for item in items) else items
         if value is POISON or value is None or isinstance(value, bool | int | float | str):

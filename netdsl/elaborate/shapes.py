@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from netdsl.diagnostics import Label
-from netdsl.elaborate.flows import Flows
+from netdsl.elaborate.sequences import Sequences
 from netdsl.elaborate.values import POISON, in_words
 from netdsl.ir.decide import Comparison, assume, compare
 from netdsl.ir.dims import Dim, Expr, symbol
@@ -25,7 +25,7 @@ class Checked:
     origin: Span | None = None
 
 
-class Shapes(Flows):
+class Shapes(Sequences):
     """Annotations of inputs, bindings, outputs, params and buffers."""
 
     def dtype_of(self, shape: tree.Shape | None, default: str = "float32") -> Any:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar
 
 from netdsl.diagnostics import Label
 from netdsl.elaborate.initial import Initial
 from netdsl.elaborate.shapes import Checked
 from netdsl.elaborate.slicing import slice_of
-from netdsl.elaborate.values import POISON, Results, TensorValue, in_words
+from netdsl.elaborate.values import POISON, Results, TensorValue, in_words, is_list, single, together
 from netdsl.ir.graph import InitRule, Output
 from netdsl.ir.types import Tensor
 from netdsl.source import Span
@@ -28,7 +28,7 @@ class Statements(Initial):
     def run(self, statements: Sequence[tree.Statement]) -> None:
         for statement in statements:
             self.session.step(statement.span)
-            _RUN[type(statement)](self, statement)
+            self._RUN[type(statement)](self, statement)
 
     def _tensors_only(self, what: str, span: Span) -> bool:
         """Whether this is the body of a model or block; a report where it is an `fn`'s."""
@@ -99,17 +99,21 @@ class Statements(Initial):
                 self.body.broken = True
             self._name_unknown(statement)
             return
-        items = value if isinstance(value, tuple) else (value,)
-        if not items or not all(isinstance(item, TensorValue | Results) for item in items):
+        items = together(value)
+        if any(item is POISON for item in items):
+            self.body.broken = True
+            return
+        tensors = [tensor for tensor in map(single, items) if isinstance(tensor, TensorValue)]
+        if not items or len(tensors) < len(items):
             self.body.broken = True
             self.error("E0502", f"an output is a tensor, found {in_words(value)}", statement.value.span)
             return
-        if statement.name is not None and len(items) > 1:
+        if statement.name is not None and len(tensors) > 1:
             self.body.broken = True
-            self.error("E0502", f"one name for {len(items)} outputs", statement.name.span)
+            self.error("E0502", f"one name for {len(tensors)} outputs", statement.name.span)
             return
-        for item in items:
-            self._add_output(statement, item.first if isinstance(item, Results) else item, training)
+        for tensor in tensors:
+            self._add_output(statement, tensor, training)
 
     def _add_output(self, statement: tree.Output, tensor: TensorValue, training: bool) -> None:
         assert self.body is not None
@@ -158,10 +162,10 @@ class Statements(Initial):
 
     def _bind(self, statement: tree.Bind) -> None:
         value = self.value(statement.value)
-        if len(statement.targets) > 1:
+        target, *others = statement.targets
+        if others:
             self._unpack(statement, value)
             return
-        target = statement.targets[0]
         if statement.shape is not None:
             value = self._annotated(statement, target, value)
         tensor = value if isinstance(value, TensorValue) else None
@@ -182,7 +186,7 @@ class Statements(Initial):
 
     def _annotated(self, statement: tree.Bind, target: tree.Name, value: Any) -> Any:
         assert statement.shape is not None
-        tensor = value.first if isinstance(value, Results) else value
+        tensor = single(value)
         if isinstance(tensor, TensorValue) and isinstance(tensor.type, Tensor):
             self.annotate(statement.shape, Checked(target.id, tensor.type, statement.value.span))
         elif value is not POISON:
@@ -204,9 +208,9 @@ class Statements(Initial):
     def _unpack(self, statement: tree.Bind, value: Any) -> None:
         targets = statement.targets
         value = self._along_first_axis(value, len(targets), statement.value.span)
-        items: Sequence[Any] = (
-            value.tensors if isinstance(value, Results) else value if isinstance(value, tuple) else ()
-        )
+        items: Sequence[Any] = value.tensors if isinstance(value, Results) else ()
+        if is_list(value):
+            items = value
         if value is POISON:
             items = [POISON] * len(targets)
         elif len(items) != len(targets):
@@ -256,8 +260,7 @@ class Statements(Initial):
 
     def _free_name(self, name: tree.Name) -> bool:
         assert self.body is not None
-        taken = [*(p.name for p in self.body.parameters), *(b.name for b in self.body.buffers)]
-        if name.id not in taken and name.id not in self.body.labels:
+        if name.id not in self.body.tensors and self.body.clash(name.id) is None:
             return True
         self.error("E0504", f"`{name.id}` names two things in the `state_dict` of this body", name.span)
         return False
@@ -275,7 +278,7 @@ class Statements(Initial):
         value = self.value(statement.value)
         shape = self.fixed_shape(name, statement.shape)
         dtype = self.dtype_of(statement.shape)
-        tensor = value.first if isinstance(value, Results) else value
+        tensor = single(value)
         if not self._free_name(statement.name) or value is POISON or shape is None or dtype is POISON:
             return POISON
         if not isinstance(tensor, TensorValue):
@@ -285,7 +288,8 @@ class Statements(Initial):
                 statement.value.span,
                 help="make a tensor: `zeros`, `ones`, `full`, `arange`, …",
             )
-        self.annotate(statement.shape, Checked(name, tensor.type, statement.value.span))  # type: ignore[arg-type]
+        if isinstance(tensor.type, Tensor):
+            self.annotate(statement.shape, Checked(name, tensor.type, statement.value.span))
         if tensor.type != Tensor(shape, dtype):
             return POISON
         make = slice_of(self.body, tensor, name)
@@ -339,7 +343,7 @@ class Statements(Initial):
             self.expectations.append(statement)
             return
         value = self.value(statement.condition)
-        tensor = value.first if isinstance(value, Results) else value
+        tensor = single(value)
         if isinstance(tensor, TensorValue) and isinstance(tensor.type, Tensor):
             checked = Checked(statement.condition.span.text, tensor.type, statement.condition.span)
             self.annotate(statement.shape, checked, code="E0417")
@@ -355,7 +359,8 @@ class Statements(Initial):
                 self._inner(body)
                 return
             if truth is POISON:
-                self._either(statement)
+                # No branch runs, and what they would bind is not known either.
+                self._unknown_after([*(b for _, b in statement.branches), statement.otherwise or ()])
                 return
         if statement.otherwise is not None:
             self._inner(statement.otherwise)
@@ -367,11 +372,6 @@ class Statements(Initial):
         finally:
             self.scope = outer
 
-    def _either(self, statement: tree.If) -> None:
-        """The condition is not known: no branch runs, and what they would bind is not known either."""
-        bodies = [body for _, body in statement.branches] + [statement.otherwise or ()]
-        self._unknown_after(bodies)
-
     def _unknown_after(self, bodies: Sequence[Sequence[tree.Statement]]) -> None:
         for body in bodies:
             for name in assigned(body):
@@ -380,6 +380,7 @@ class Statements(Initial):
                     self.scope.assign(name.id, POISON, name.span, what="")
         if self.body is not None:
             self.body.broken = True
+            self.body.uncertain = True
 
     def _for(self, statement: tree.For) -> None:
         values = self.iterate(statement.iterable)
@@ -395,6 +396,19 @@ class Statements(Initial):
                 self.run(statement.body)
             finally:
                 self.scope = outer
+
+    _RUN: ClassVar[dict[type, Callable[[Any, Any], None]]] = {
+        tree.Input: _input,
+        tree.Output: _output,
+        tree.Bind: _bind,
+        tree.Param: _param,
+        tree.Buffer: _buffer,
+        tree.Init: _init,
+        tree.Assert: _assert,
+        tree.Expect: _expect,
+        tree.If: _if,
+        tree.For: _for,
+    }
 
 
 def assigned(body: Sequence[tree.Statement]) -> list[tree.Name]:
@@ -413,17 +427,3 @@ def assigned(body: Sequence[tree.Statement]) -> list[tree.Name]:
 
 def _what(target: tree.Name) -> str:
     return "" if target.id.startswith("_") else "name"
-
-
-_RUN: Final[dict[type, Callable[[Any, Any], None]]] = {
-    tree.Input: Statements._input,
-    tree.Output: Statements._output,
-    tree.Bind: Statements._bind,
-    tree.Param: Statements._param,
-    tree.Buffer: Statements._buffer,
-    tree.Init: Statements._init,
-    tree.Assert: Statements._assert,
-    tree.Expect: Statements._expect,
-    tree.If: Statements._if,
-    tree.For: Statements._for,
-}

@@ -7,7 +7,7 @@ numbers in a body. Stages (templates and what is made of them) are layers that d
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from netdsl.ir.dims import Expr
@@ -182,10 +182,6 @@ class Identity:
 STAGES: Final = (Template, LabelledStage, LabelReference, Chain, Fork, Identity, Declared)
 
 
-# What a list may hold, with what it holds in turn: sharing makes a small list of lists a large one.
-PARTS: Final = (tuple, Template, LabelledStage, Chain, Fork)
-
-
 def is_list(value: Any) -> TypeGuard[tuple[Any, ...]]:
     """A list of the language, or several values that flow together."""
     return isinstance(value, tuple)
@@ -233,8 +229,16 @@ def is_stage(value: Any) -> bool:
     return isinstance(value, STAGES) or is_operation(value)
 
 
+_WITH_PARTS: Final = (tuple, Template, LabelledStage, Chain, Fork)
+
+
+def has_parts(value: Any) -> bool:
+    """A list, or a stage made of others. Sharing can make a short program's list of lists enormous: see `extent`."""
+    return isinstance(value, _WITH_PARTS)
+
+
 def parts(value: Any) -> tuple[Any, ...]:
-    """The values inside one of `PARTS`."""
+    """The values inside a value that has parts."""
     if is_list(value):
         return value
     if isinstance(value, Template):
@@ -246,8 +250,21 @@ def parts(value: Any) -> tuple[Any, ...]:
     return (value.stage,)
 
 
+def with_parts(value: Any, change: Callable[[Any], Any]) -> Any:
+    """A value that has parts with each of them changed."""
+    if is_list(value):
+        return tuple(map(change, value))
+    if isinstance(value, Template):
+        return replace(value, arguments=tuple(replace(a, value=change(a.value)) for a in value.arguments))
+    if isinstance(value, Chain):
+        return Chain(tuple(replace(item, stage=change(item.stage)) for item in value.stages))
+    if isinstance(value, Fork):
+        return Fork(tuple(replace(item, stage=change(item.stage)) for item in value.branches))
+    return replace(value, stage=change(value.stage))
+
+
 def extent(value: Any, most: int) -> tuple[int, int]:
-    """How many values one of `PARTS` is made of, and how deep they nest; counting stops above `most`."""
+    """How many values a value with parts is made of, and how deep they nest; counting stops above `most`."""
     count = depth = 0
     level = [value]
     while level:
@@ -258,7 +275,7 @@ def extent(value: Any, most: int) -> tuple[int, int]:
             count += len(held)
             if count > most:
                 return count, depth
-            inner += [part for part in held if isinstance(part, PARTS)]
+            inner += [part for part in held if isinstance(part, _WITH_PARTS)]
         level = inner
     return count, depth
 

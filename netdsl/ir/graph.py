@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 from netdsl.ir.dims import Dim
 from netdsl.ir.types import Scalar, State, Tensor, Type
@@ -22,12 +22,10 @@ from netdsl.source import Span
 class Operation(Protocol):
     """What a graph needs of an operation; `netdsl.ops` has them. Operations are frozen, hashable values."""
 
-    @property
-    def kind(self) -> str: ...  # its name in the language: "Conv2d", "concat"
-    @property
-    def is_layer(self) -> bool: ...  # a module with a label of its own, as opposed to a function
-    @property
-    def pure(self) -> bool: ...  # the same operands give the same results, and nothing else happens
+    kind: ClassVar[str]  # its name in the language: "Conv2d", "concat"
+    is_layer: ClassVar[bool]  # a module with a label of its own, as opposed to a function
+    pure: ClassVar[bool]  # the same operands give the same results, and nothing else happens
+
     def result_types(self, *operands: Tensor | Scalar) -> tuple[Tensor, ...]: ...
     def state(self, *operands: Tensor | Scalar) -> Mapping[str, State]: ...  # as in torch's state_dict
     def multiply_adds(self, *operands: Tensor | Scalar) -> Dim: ...

@@ -35,7 +35,7 @@ class _ChannelNorm(Norm):
         if x.rank not in self.ranks:
             raise ShapeProblem(
                 "E0401",
-                f"`{self.kind}` needs {self.axes + 2} axes, {layout(self.axes)}, but the input has {x.rank}",
+                f"`{self.kind}` needs {self.needs}, but the input has {x.rank}",
                 operand=0,
                 label=f"this is {x}",
                 help=self.other_rank(x),
@@ -56,6 +56,10 @@ class _ChannelNorm(Norm):
     @property
     def ranks(self) -> tuple[int, ...]:
         return (self.axes + 2,)
+
+    @property
+    def needs(self) -> str:
+        return f"{self.axes + 2} axes, {layout(self.axes)}"
 
     def other_rank(self, x: Tensor) -> str | None:
         return f"there is `{self.kind[:-2]}{x.rank - 2}d`" if x.rank in (3, 4, 5) else None
@@ -147,6 +151,10 @@ class BatchNorm1d(_BatchNorm):
     @property
     def ranks(self) -> tuple[int, ...]:
         return (2, 3)
+
+    @property
+    def needs(self) -> str:
+        return "2 or 3 axes, [N, C] or [N, C, L]"
 
 
 @op
