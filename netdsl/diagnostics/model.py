@@ -59,8 +59,8 @@ class Report:
     where a syntax error begins is a consequence of it and is left out.
     """
 
-    diagnostics: list[Diagnostic] = field(default_factory=list)
-    _seen: set[tuple[object, ...]] = field(default_factory=set)
+    diagnostics: list[Diagnostic] = field(default_factory=list[Diagnostic])
+    _seen: set[tuple[object, ...]] = field(default_factory=set[tuple[object, ...]])
 
     def add(self, diagnostic: Diagnostic) -> None:
         span = diagnostic.span

@@ -16,6 +16,7 @@ from netdsl.elaborate.session import Session
 from netdsl.elaborate.values import (
     POISON,
     Argument,
+    Builtin,
     holds_tensor,
     in_words,
     is_list,
@@ -23,6 +24,7 @@ from netdsl.elaborate.values import (
     is_unknown,
 )
 from netdsl.ir.dims import Expr
+from netdsl.ir.types import DTYPES
 from netdsl.ops.base import Op, operands_of
 from netdsl.source import Span
 
@@ -50,6 +52,7 @@ def bind(
     """Sort `arguments` into operands, after the ones that flow in, and fields, by position and by name."""
     bound = Bound(operands=list(flowing))
     names = operands_of(cls)
+    arguments = [_named_dtype(argument) for argument in arguments]
     positional = [a for a in arguments if a.name is None]
     if not cls.is_layer:
         positional = _take_operands(cls, bound, positional)
@@ -68,28 +71,34 @@ def bind(
     return bound
 
 
+def _named_dtype(argument: Argument) -> Argument:
+    """`bool` among the arguments of an operation is the dtype, not the function."""
+    value: Any = argument.value
+    if isinstance(value, Builtin) and value.name in DTYPES:
+        return Argument(argument.name, value.name, argument.span)
+    return argument
+
+
 def _take_operands(cls: type[Op], bound: Bound, positional: list[Argument]) -> list[Argument]:
-    """The leading positional arguments of a function that are its operands; returns the others."""
+    """Take the operands of a function from its positional arguments; returns what is left, its fields.
+
+    They stand in torch's order, `gather(x, 1, index)` and `einsum("ij,jk->ik", a, b)`: a tensor is an operand wherever
+    it stands, a number only before the first field.
+    """
     names = operands_of(cls)
-    rest = list(positional)
-    if names.rest and rest and isinstance(rest[0].value, str):
-        # `einsum("ij,jk->ik", a, b)`: an attribute stands before the operands.
-        return [rest[0], *_take_operands(cls, bound, rest[1:])]
-    while rest:
-        value: Any = rest[0].value
-        place = rest[0].span
-        if not names.rest and len(bound.operands) >= len(names.names):
-            break
+    left: list[Argument] = []
+    for argument in positional:
+        value: Any = argument.value
+        free = names.rest or len(bound.operands) < len(names.names)
         if names.rest and is_list(value) and holds_tensor(value):
-            bound.operands.extend((item, place) for item in value)
-        elif is_tensor(value) or (cls.takes_scalars and is_number(value)):
-            bound.operands.append((value, place))
-        elif value is POISON and len(bound.operands) < names.required:
-            bound.operands.append((POISON, place))
+            bound.operands.extend((item, argument.span) for item in value)
+        elif free and (is_tensor(value) or (cls.takes_scalars and not left and is_number(value))):
+            bound.operands.append((value, argument.span))
+        elif value is POISON and (names.rest or len(bound.operands) < names.required):
+            bound.operands.append((POISON, argument.span))
         else:
-            break
-        rest.pop(0)
-    return rest
+            left.append(argument)
+    return left
 
 
 def _bind_operand(session: Session, cls: type[Op], bound: Bound, argument: Argument) -> None:
@@ -146,20 +155,20 @@ def _tensors(count: int) -> str:
 
 
 def _too_many(session: Session, cls: type[Op], positional: list[Argument], slots: list[str]) -> None:
-    takes = f"({', '.join(slots)})" if slots else "none"
     plural = "" if len(slots) == 1 else "s"
-    message = f"`{cls.kind}` takes {len(slots)} argument{plural} by position {takes}, found {len(positional)}"
+    takes = f"{len(slots)} argument{plural} by position ({', '.join(slots)})" if slots else "no argument by position"
+    message = f"`{cls.kind}` takes {takes}, found {len(positional)}"
     helps: list[str] = []
     fixes: tuple[Fix, ...] = ()
     if cls.inferred and len(positional) <= len(slots) + len(cls.inferred):
         dropped = len(positional) - len(slots)
         kept = ", ".join(a.span.text for a in positional[dropped:])
         read = " and ".join(f"`{name}`" for name in cls.inferred[:dropped])
-        helps.append(
-            f"{read} {'is' if dropped == 1 else 'are'} read from the input: write `{cls.kind}({kept})`"
-        )
-        first, after = positional[0].span, positional[dropped].span
-        fixes = (Fix(Span(first.source, first.start, after.start), "", f"leave {read} out"),)
+        written = f"{cls.kind}({kept})" if kept else cls.kind
+        helps.append(f"{read} {'is' if dropped == 1 else 'are'} read from the input: write `{written}`")
+        first = positional[0].span
+        end = positional[dropped].span.start if kept else positional[-1].span.end
+        fixes = (Fix(Span(first.source, first.start, end), "", f"leave {read} out"),)
     else:
         names = [n for n in cls.model_fields if n not in slots and n not in cls.inferred]
         if names:

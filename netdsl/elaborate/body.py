@@ -163,10 +163,6 @@ class Body:
             if label not in self.tensors and self.clash(label) is None:
                 return label
 
-    def name_value(self, value: TensorValue, name: str) -> TensorValue:
-        """The same tensor under the name a statement gives it."""
-        return replace(value, name=name, origin=value.origin)
-
     # -- the end
 
     def finish(self, **fields: Any) -> Graph:

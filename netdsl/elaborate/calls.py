@@ -125,9 +125,7 @@ class Calls(Expressions):
 
     def apply_operation(self, kind: str, operands: list[tuple[Any, Span]], span: Span) -> Any:
         """An operator, such as `+`, on operands of which at least one is a tensor."""
-        cls = registry[kind]
-        arguments = [Argument(None, value, place) for value, place in operands]
-        return self.place_operation(cls, bind(self.session, cls, (), arguments), span, None)
+        return self.place_operation(registry[kind], Bound(operands=list(operands)), span, None)
 
     # -- fork
 

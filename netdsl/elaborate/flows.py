@@ -208,13 +208,20 @@ class Flows(Indices):
             )
         types = [_type_of(operand) for operand in operands]
         try:
-            results = operation.result_types(*types)
+            found = operation.infer(*types)
+            results: tuple[Any, ...] = found if isinstance(found, tuple) else (found,)
             with_state = cls.is_layer and bool(operation.state(*types))
         except ShapeProblem as problem:
             return self._shape_problem(problem, bound, operands, span)
         if label is None and with_state:
             label = self.own_label(cls.kind, Template(cls, (), span), operation, span)
-        return self.make_node(operation, operands, results, span, label, listed=not cls.is_layer)
+        made = self.make_node(operation, operands, results, span, label, listed=not cls.is_layer)
+        # A list of one, as `chunk(x, 1)` gives, is a list.
+        return (
+            (made,)
+            if isinstance(found, tuple) and isinstance(made, TensorValue) and not cls.is_layer
+            else made
+        )
 
     def own_label(self, kind: str, stage: Any, op: Operation | Graph, at: Span) -> str:
         """The label of a layer with parameters that the source does not label."""
@@ -342,9 +349,8 @@ class Flows(Indices):
         elif not text:
             text = problem.label
         notes = (problem.note,) if problem.note else ()
-        return self.error(
-            problem.code, problem.message, primary, text, also=also, help=problem.help, notes=notes
-        )
+        help = _in_names(problem.help, bound)
+        return self.error(problem.code, problem.message, primary, text, also=also, help=help, notes=notes)
 
     def _operand_labels(
         self,
@@ -380,3 +386,12 @@ def _type_of(operand: TensorValue | Literal) -> Any:
 
 def _inside(inner: Span, outer: Span) -> bool:
     return inner.source is outer.source and outer.start <= inner.start and inner.end <= outer.end
+
+
+def _in_names(help: str | None, bound: Bound) -> str | None:
+    """What an operation, which knows no names, says of "the left one", in the user's."""
+    for side, (_, place) in zip(("left", "right"), bound.operands, strict=False):
+        if help is not None and place.text.isidentifier():
+            named = help.replace(f"the {side} one", f"`{place.text}`")
+            help = named if named == help else named.replace("`-> ", f"`{place.text} -> ")
+    return help

@@ -10,7 +10,7 @@ from netdsl.elaborate.scope import Usage
 from netdsl.ir.decide import Assumptions
 from netdsl.source import Span
 
-VALUES_A_STEP: Final = 64
+VALUES_A_STEP: Final = 16
 
 
 @dataclass(frozen=True)

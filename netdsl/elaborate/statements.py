@@ -132,7 +132,7 @@ class Statements(Initial):
         if statement.shape is not None and isinstance(owned.type, Tensor):
             self.annotate(statement.shape, Checked(name or "the output", owned.type, statement.value.span))
         if statement.name is not None:
-            self._bind_tensor(statement.name, owned, what="")
+            self._assign(statement.name, owned, what="")
 
     def _name_unknown(self, statement: tree.Output) -> None:
         if statement.name is not None:
@@ -168,21 +168,16 @@ class Statements(Initial):
             return
         if statement.shape is not None:
             value = self._annotated(statement, target, value)
-        tensor = value if isinstance(value, TensorValue) else None
-        if tensor is not None:
-            self._bind_tensor(target, tensor)
-            return
-        self._note_names(target.id, value)
-        self.scope.assign(target.id, value, target.span, _what(target))
+        self._assign(target, value, _what(target))
 
-    def _bind_tensor(self, target: tree.Name, tensor: TensorValue, what: str = "name") -> None:
-        named = TensorValue(tensor.body, tensor.number, tensor.type, target.span, target.id)
-        tensor.body.value_names.setdefault(tensor.number, target.id)
-        self.scope.assign(target.id, named, target.span, what and _what(target))
-
-    def _note_names(self, name: str, value: Any) -> None:
-        if isinstance(value, Results):
-            value.first.body.value_names.setdefault(value.first.number, name)
+    def _assign(self, target: tree.Name, value: Any, what: str) -> None:
+        """Bind `target`; a tensor is called by it from now on."""
+        if isinstance(value, TensorValue):
+            value = _named(value, target)
+        elif isinstance(value, Results):
+            first, *others = value.tensors
+            value = Results((_named(first, target), *others), value.names)
+        self.scope.assign(target.id, value, target.span, what)
 
     def _annotated(self, statement: tree.Bind, target: tree.Name, value: Any) -> Any:
         assert statement.shape is not None
@@ -223,19 +218,14 @@ class Statements(Initial):
             )
             items = [POISON] * len(targets)
         for target, item in zip(targets, items, strict=True):
-            if isinstance(item, TensorValue):
-                self._bind_tensor(target, item)
-            else:
-                self.scope.assign(target.id, item, target.span, _what(target))
+            self._assign(target, item, _what(target))
 
     def _along_first_axis(self, value: Any, count: int, place: Span) -> Any:
         """A single tensor whose first axis has `count` elements unpacks along it, as in torch."""
-        if (
-            isinstance(value, TensorValue)
-            and isinstance(value.type, Tensor)
-            and value.type.shape[:1] == (count,)
-        ):
-            return self.apply_operation("unbind", [(value, place)], place)
+        tensor = value.first if isinstance(value, Results) and len(value.tensors) == 1 else value
+        type = tensor.type if isinstance(tensor, TensorValue) else None
+        if isinstance(type, Tensor) and type.shape[:1] == (count,):
+            return self.apply_operation("unbind", [(tensor, place)], place)
         return value
 
     # -- parameters and buffers
@@ -423,6 +413,11 @@ def assigned(body: Sequence[tree.Statement]) -> list[tree.Name]:
         elif isinstance(statement, tree.For):
             names += assigned(statement.body)
     return names
+
+
+def _named(tensor: TensorValue, name: tree.Name) -> TensorValue:
+    tensor.body.value_names.setdefault(tensor.number, name.id)
+    return TensorValue(tensor.body, tensor.number, tensor.type, name.span, name.id)
 
 
 def _what(target: tree.Name) -> str:

@@ -37,8 +37,8 @@ def checked(value: Any) -> Any:
         return value
     if isinstance(value, int) and abs(value) > MAX_INTEGER:
         raise StaticError("E0308", "an integer beyond 2**63", "integers of the language have 64 bits")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise StaticError("E0308", f"the result is {value}, which is not a finite number")
+    if isinstance(value, float) and math.isnan(value):
+        raise StaticError("E0308", "the result is not a number")
     if isinstance(value, str) and len(value) > MAX_STRING:
         raise StaticError("E0308", f"a string of {len(value)} characters: the limit is {MAX_STRING:,}")
     if isinstance(value, complex):
@@ -50,7 +50,8 @@ def measured(value: Any) -> int:
     """How many values a list or template is made of, if they keep to the limits: a list of lists counts theirs."""
     count, depth = extent(value, MAX_ITEMS)
     if count > MAX_ITEMS:
-        raise StaticError("E0308", f"a list of more than {MAX_ITEMS:,} items, counting those inside")
+        what = "a list of more than {} items" if is_list(value) else "a stage made of more than {} values"
+        raise StaticError("E0308", what.format(f"{MAX_ITEMS:,}") + ", counting those inside")
     if depth > MAX_NESTING:
         raise StaticError("E0308", f"values nested more than {MAX_NESTING:,} deep")
     return count
@@ -266,6 +267,8 @@ def _total(items: Any, start: Any = 0) -> Any:
     if is_list(start) and all(map(is_list, items)):
         # Joined at once: adding a million short lists one by one would copy them a million times.
         return (*start, *(part for item in items for part in item))
+    if all(isinstance(item, int | float) for item in (start, *items)):
+        return sum(items, start)
     total = start
     for item in items:
         total = binary("+", total, item)
