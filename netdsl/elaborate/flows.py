@@ -208,8 +208,8 @@ class Flows(Indices):
             )
         types = [_type_of(operand) for operand in operands]
         try:
-            found = operation.infer(*types)
-            results: tuple[Any, ...] = found if isinstance(found, tuple) else (found,)
+            found: Any = operation.infer(*types)
+            results: tuple[Any, ...] = found if is_list(found) else (found,)
             with_state = cls.is_layer and bool(operation.state(*types))
         except ShapeProblem as problem:
             return self._shape_problem(problem, bound, operands, span)
