@@ -103,6 +103,8 @@ class Recorder(OnnxTarget):
                     f"`{kind}` got {value!r} for a tensor: literals go through `like` or `constant`"
                 )
         schema = self._schema(kind)
+        while inputs and inputs[-1] is None:
+            inputs = inputs[:-1]  # onnxruntime crashes on some operators with an empty input at the end
         if len(inputs) > schema.max_input:
             raise TypeError(f"`{kind}` takes {schema.max_input} inputs, not {len(inputs)}")
         step = Step(

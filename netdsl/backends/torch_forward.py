@@ -257,7 +257,7 @@ class Forward:
     def _typed_optional(self, place: int) -> list[int]:
         """The results of a layer that torch's own signature has as `Optional`, though here they are tensors."""
         node = self.steps[place].applied.node
-        optional = getattr(node.op, "optional_results", ())
+        optional = () if isinstance(node.op, Graph) else getattr(node.op, "optional_results", ())
         return [v for n, v in enumerate(node.results) if n in optional and v in self.variables.last]
 
     def _is_optional(self, value: int) -> bool:

@@ -154,6 +154,7 @@ class MultiheadAttention(Attention):
     The second result is the weights, unless `need_weights` is False.
     """
 
+    optional_results: ClassVar[tuple[int, ...]] = (1,)
     positional: ClassVar[tuple[str, ...]] = ("num_heads",)
     inferred: ClassVar[tuple[str, ...]] = ("embed_dim", "kdim", "vdim")
 

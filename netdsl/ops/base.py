@@ -112,6 +112,7 @@ class Op(Arguments):
     linear: ClassVar[bool] = False  # an affine map with weights: two in a row without a nonlinearity are one
     removes_mean: ClassVar[bool] = False  # subtracts each channel's mean, so a bias before it has no effect
     takes_scalars: ClassVar[bool] = False  # numbers may stand for operands
+    optional_results: ClassVar[tuple[int, ...]] = ()  # results that torch's own types call optional
     gives: ClassVar[Any] = (
         None  # several results: their nesting in torch, as `(0, (1, 2))` for LSTM; else None
     )
