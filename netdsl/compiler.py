@@ -156,8 +156,14 @@ def check(
 def check_program(program: Program) -> dict[str, Graph]:
     """Check all of an open program; the graphs of the models that need no arguments."""
     graphs = _graphs(program)
+    recipes: dict[str, Span] = {}
     for train in program.trains:
-        settings(program, train.model.id, graphs.get(train.model.id))
+        first = recipes.setdefault(train.model.id, train.model.span)
+        if first is train.model.span:
+            settings(program, train.model.id, graphs.get(train.model.id))
+        else:
+            also = [Label(first, "the first one is here")]
+            program.report.error("E0210", f"`{train.model.id}` has two recipes", train.model.span, also=also)
     for found in graphs.values():
         lint_graph(program.session, found)
     if not program.report.has_errors:

@@ -49,11 +49,11 @@ def check(files: Files, as_json: Json = False, sarif: Log = None, allow_extern: 
 
 def check_recipes(program: Program, graphs: Mapping[str, Graph], report: Report) -> None:
     """Check the `train` blocks against their models; what knows of training is imported for them only."""
-    for train in program.trains:
-        if train.model.id in program.models:
+    for model in dict.fromkeys(train.model.id for train in program.trains):
+        if model in program.models:
             from netdsl.cli.recipes import recipe
 
-            recipe(program, train.model.id, graphs.get(train.model.id), report)
+            recipe(program, model, graphs.get(model), report)
 
 
 def described(graph: Graph) -> dict[str, Any]:

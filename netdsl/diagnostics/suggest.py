@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import SequenceMatcher
 
+from netdsl.diagnostics.model import Fix
+from netdsl.source import Span
+
 LONGEST = 64  # a longer name is no slip of the fingers, and comparing it would take long
 CUTOFF = 0.7
 PART = 3  # letters: a name of so many may be a part of the one that was meant, as `pad` of `padding`
@@ -24,6 +27,12 @@ def nearest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:
     likely = sorted((score, other) for score, other in scored if score is not None)
     best = likely[0][0][0] if likely else SIMILAR
     return [other for (step, _), other in likely if step == best][:count]
+
+
+def correction(name: str, span: Span, candidates: Iterable[str]) -> tuple[Fix, ...]:
+    """The replacement of `name` at `span`, where one candidate is beyond doubt."""
+    names = nearest(name, candidates)
+    return (Fix(span, names[0], f"write `{names[0]}`"),) if len(names) == 1 else ()
 
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, Union, get_args, get_origin
 from pydantic import ValidationError
 
 from netdsl.diagnostics import Fix
-from netdsl.diagnostics.suggest import did_you_mean
+from netdsl.diagnostics.suggest import correction, did_you_mean
 from netdsl.elaborate.session import Session
 from netdsl.elaborate.values import (
     POISON,
@@ -156,7 +156,11 @@ def _tensors(count: int) -> str:
 
 def _too_many(session: Session, cls: type[Op], positional: list[Argument], slots: list[str]) -> None:
     plural = "" if len(slots) == 1 else "s"
-    takes = f"{len(slots)} argument{plural} by position ({', '.join(slots)})" if slots else "no argument by position"
+    takes = (
+        f"{len(slots)} argument{plural} by position ({', '.join(slots)})"
+        if slots
+        else "no argument by position"
+    )
     message = f"`{cls.kind}` takes {takes}, found {len(positional)}"
     helps: list[str] = []
     fixes: tuple[Fix, ...] = ()
@@ -211,7 +215,8 @@ def unknown_argument(session: Session, callee: str, name: str, span: Span, known
     helps = did_you_mean(name, known)
     if not helps and known:
         helps = (f"its arguments: {', '.join(f'`{k}`' for k in known[:12])}",)
-    session.error("E0301", f"`{callee}` has no argument `{name}`", span, helps=helps)
+    fixes = correction(name, span, known)
+    session.error("E0301", f"`{callee}` has no argument `{name}`", span, helps=helps, fixes=fixes)
 
 
 def make_operation(session: Session, cls: type[Op], bound: Bound, span: Span) -> Op | None:

@@ -25,6 +25,7 @@ from netdsl.elaborate.values import (
     holds_tensor,
     in_words,
     is_list,
+    is_unknown,
 )
 from netdsl.ir.decide import Assumptions
 from netdsl.ir.dims import Dim, substitute
@@ -41,6 +42,7 @@ class Instance:
 
     graph: Graph | None
     size: int = 0
+    height: int = 0
     constraints: tuple[Any, ...] = ()
 
 
@@ -109,28 +111,47 @@ class Evaluator(Parameters):
         )
         runner.operands = [t.type for t in operands]
         given = runner.bind_arguments(decl.parameters, {k: a.value for k, a in bound.items()}, bound)
+        said = [self._can_be_said(declared, key, value, at) for key, value in given]
+        if not all(said):
+            return POISON
         results: list[Tensor] = []
+        names: list[str | None] = []
         for statement in decl.body:
             if isinstance(statement, tree.Input):
                 runner.run([statement])
             elif isinstance(statement, tree.Output) and statement.shape is not None:
-                results += runner.declared_output(statement.shape)
+                result = runner.declared_output(statement.shape)
+                results += [] if result is None else [result]
+                names.append(statement.name.id if statement.name is not None else None)
         for binding in runner.scope.names.values():
             if binding.span is not None:
                 self.session.usage.mark(binding.span)  # a declaration is all there is to see of it
         target = extern_target(self, decl)
-        if runner.operands or any(isinstance(v, TensorValue) or not is_plain(v) for _, v in given):
-            self.error("E0412", f"`{declared.name}` does not fit what flows in", at)
-        if len(self.session.report.errors) > before or target is None:
+        fits = runner.inputs_fit(declared, at) and len(results) == len(names) > 0
+        if not names:
+            help = "say what it gives: `output [N, 10]`"
+            self.error("E0501", f"`{declared.name}` has no output", decl.name.span, help=help)
+        if len(self.session.report.errors) > before or target is None or not fits:
             return POISON
-        op = registry["extern"](name=declared.name, target=target, given=tuple(given), results=tuple(results))  # type: ignore[call-arg]
+        extern: Any = registry["extern"]
+        op = extern(name=declared.name, target=target, given=tuple(given), results=tuple(results))
         label = label or self.own_label(declared.name, Template(declared, tuple(bound.values()), at), op, at)
-        return self.make_node(op, operands, results, at, label)
+        return self.make_node(op, operands, results, at, label, names=tuple(names))
 
-    def declared_output(self, shape: tree.Shape) -> list[Tensor]:
+    def _can_be_said(self, declared: Declared, key: str, value: Any, at: Span) -> bool:
+        """Whether Python's source can say `value`; an error where it is known and cannot be said."""
+        if not is_plain(value) and not is_unknown(value):
+            message = (
+                f"`{key}` of `{declared.name}` takes a number, a string or a list, found {in_words(value)}"
+            )
+            self.error("E0303", message, at)
+        return is_plain(value)
+
+    def declared_output(self, shape: tree.Shape) -> Tensor | None:
+        """The type of an output of an `extern`."""
         dims = [self.size(dim) for dim in shape.dims]
         dtype = self.dtype_of(shape)
-        return [] if any(d is POISON for d in dims) or dtype is POISON else [Tensor(tuple(dims), dtype)]
+        return None if any(d is POISON for d in dims) or dtype is POISON else Tensor(tuple(dims), dtype)
 
     def _block_node(
         self,
@@ -152,7 +173,15 @@ class Evaluator(Parameters):
         names = tuple(o.name for o in graph.outputs)
         sizes = tuple(outer.items())
         return self.make_node(
-            graph, operands, types, at, label, names=names, sizes=sizes, size=max(1, instance.size)
+            graph,
+            operands,
+            types,
+            at,
+            label,
+            names=names,
+            sizes=sizes,
+            size=max(1, instance.size),
+            height=instance.height,
         )
 
     @contextmanager
@@ -238,7 +267,7 @@ class Evaluator(Parameters):
         with runner.assuming(local.meaning) as found:
             arguments = runner.bind_arguments(declared.decl.parameters, values, bound)
             graph = runner.finish(declared, arguments, at)
-        return Instance(graph, body.total, tuple(found.constraints))
+        return Instance(graph, body.total, body.height, tuple(found.constraints))
 
     @contextmanager
     def assuming(self, meaning: Mapping[str, Dim]) -> Generator[Assumptions]:
@@ -257,29 +286,33 @@ class Evaluator(Parameters):
         before = len(self.session.report.errors)
         self.expectations = []
         self.run(decl.body)
-        if self.operands and at is not None and POISON not in self.operands:
-            count = len(body.inputs)
-            self.error(
-                "E0412",
-                f"`{declared.name}` takes {count} input{'s' if count != 1 else ''}, found {count + len(self.operands)}",
-                at,
-            )
-        missing = self.operands is not None and self._missing_inputs(decl, body)
-        if missing and at is not None:
-            self.error("E0412", f"`{declared.name}` needs another input, `{missing}`", at)
+        fits = self.inputs_fit(declared, at)
         unsaid = not body.outputs and not body.broken and "output" not in self.session.lost
         if unsaid and len(self.session.report.errors) == before:
             self.error(
                 "E0501", f"`{declared.name}` has no output", decl.name.span, help="end it with `output ...`"
             )
-        if body.broken or not body.outputs or missing or len(self.session.report.errors) > before:
+        if body.broken or not body.outputs or not fits or len(self.session.report.errors) > before:
             return None
         return body.finish(arguments=tuple(arguments), doc=decl.doc, span=decl.span)
 
-    def _missing_inputs(self, decl: Any, body: Body) -> str | None:
-        declared = [s.name.id for s in decl.body if isinstance(s, tree.Input)]
+    def inputs_fit(self, declared: Declared, at: Span | None) -> bool:
+        """Whether as many tensors flow into a block as it has inputs; an error at `at` where not."""
+        body = self.body
+        if body is None or at is None or self.operands is None or body.broken:
+            return True
+        if self.operands:
+            count = len(body.inputs)
+            takes = f"{count} input{'s' if count != 1 else ''}"
+            found = count + len(self.operands)
+            self.error("E0412", f"`{declared.name}` takes {takes}, found {found}", at)
+            return False
+        inputs = [s.name.id for s in declared.decl.body if isinstance(s, tree.Input)]
         names = {entry.name for entry in body.inputs}
-        return next((name for name in declared if name not in names), None) if not body.broken else None
+        missing = next((name for name in inputs if name not in names), None)
+        if missing is not None:
+            self.error("E0412", f"`{declared.name}` needs another input, `{missing}`", at)
+        return missing is None
 
     # -- functions
 

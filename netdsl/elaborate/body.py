@@ -60,6 +60,7 @@ class Body:
         default_factory=dict[int, TensorValue]
     )  # outer value -> own input
     total: int = 0  # nodes, counting those inside blocks
+    height: int = 0  # how deep its nodes nest: 1 without blocks
     buffer_sources: dict[int, int] = field(
         default_factory=dict[int, int]
     )  # a buffer -> what it was made from
@@ -138,8 +139,13 @@ class Body:
         label: str | None = None,
         sizes: tuple[tuple[str, Dim], ...] = (),
         size: int = 1,
+        height: int = 0,
     ) -> tuple[TensorValue, ...]:
-        """Append a node (of `size` nodes, for a block) and return its results."""
+        """Append a node (a block has `size` nodes, nested `height` deep) and return its results."""
+        self.height = max(self.height, height + 1)
+        if self.height > self.session.limits.nesting:
+            limit = f"{self.session.limits.nesting:,}"
+            self.session.stop("E0206", f"blocks and lists nested more than {limit} deep", span)
         self.total += size
         if self.total > self.session.limits.nodes:
             limit = f"{self.session.limits.nodes:,}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, Final
 
-from netdsl.diagnostics.suggest import did_you_mean
+from netdsl.diagnostics.suggest import correction, did_you_mean
 from netdsl.elaborate.body import Body
 from netdsl.elaborate.scope import Scope
 from netdsl.elaborate.session import Session
@@ -52,8 +52,11 @@ class Context(ABC):
     def unknown_name(self, name: str, span: Span, candidates: list[str], what: str = "name") -> Any:
         if name in self.session.lost:
             return POISON  # a line with a syntax error may have bound it
-        helps = (HABITS[name],) if name in HABITS else did_you_mean(name, candidates)
-        return self.error("E0201", f"unknown {what} `{name}`", span, helps=helps)
+        message = f"unknown {what} `{name}`"
+        if name in HABITS:
+            return self.error("E0201", message, span, help=HABITS[name])
+        fixes = correction(name, span, candidates)
+        return self.error("E0201", message, span, helps=did_you_mean(name, candidates), fixes=fixes)
 
     # -- given by the later parts
 

@@ -80,6 +80,8 @@ def names_in(part: Any) -> Iterator[tree.Name]:
             pending.append(current.value)
         elif is_list(current):
             pending.extend(reversed(current))
+        elif isinstance(current, tree.Shape):  # a name alone is a size, even where it is a block's too
+            pending.extend(dim for dim in reversed(current.dims) if not isinstance(dim, tree.Name))
         elif is_dataclass(current) and not isinstance(current, type):
             pending.extend(
                 getattr(current, f.name) for f in reversed(fields(current)) if "span" not in f.name

@@ -199,7 +199,7 @@ class Flows(Indices):
     def place_operation(self, cls: type[Op], bound: Bound, span: Span, label: str | None) -> Any:
         """Make a node of an operation and its operands; POISON where something does not fit (reported)."""
         operation = make_operation(self.session, cls, bound, span)
-        operands = self._operands(cls, bound, span)
+        operands = self._operands(cls, bound, span) if bound.complete else None
         if operation is None or operands is None:
             return POISON
         if self.body is None:
@@ -254,8 +254,9 @@ class Flows(Indices):
         """The operands as tensors of this body and literals; None where one is unknown or does not fit."""
         names = operands_of(cls)
         given: list[TensorValue | Literal] = []
-        for value, place in bound.operands:
-            operand = self._operand(cls, value, place)
+        for index, (value, place) in enumerate(bound.operands):
+            optional = names.required <= index < len(names.names)
+            operand = Literal(None) if value is None and optional else self._operand(cls, value, place)
             if operand is None:
                 return None
             given.append(operand)
@@ -280,8 +281,6 @@ class Flows(Indices):
     def _operand(self, cls: type[Op], value: Any, place: Span) -> TensorValue | Literal | None:
         if value is POISON:
             return None
-        if value is None:
-            return Literal(None)
         tensor = single(value)
         if isinstance(tensor, TensorValue):
             return self.own(tensor, place)

@@ -189,6 +189,7 @@ class Sequences(Flows):
             label,
             listed=is_list(current),
             size=max(1, inner.total),
+            height=inner.height,
         )
         self.remember(label, stage, at)
         return result

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from netdsl.elaborate.values import POISON, extent, in_words, is_list, is_unknown
 from netdsl.ir.decide import holds, minimum_value
-from netdsl.ir.dims import Expr, symbols
+from netdsl.ir.dims import DimTooLarge, Expr, symbols
 from netdsl.ir.residues import Relation
 
 MAX_INTEGER: Final = 2**63
@@ -61,7 +61,10 @@ def binary(op: str, left: Any, right: Any) -> Any:
     """`left op right`, with `op` one of `+ - * / // % **`."""
     _refuse_stages(op, left, right)
     if isinstance(left, Expr) or isinstance(right, Expr):
-        return _symbolic(op, left, right)
+        try:
+            return _symbolic(op, left, right)
+        except DimTooLarge as problem:
+            raise StaticError("E0308", f"the size is too large to work with: {problem}") from None
     try:
         return checked(_OPERATORS[op](left, right))
     except ZeroDivisionError:

@@ -1,6 +1,6 @@
 """What a graph read from text or JSON is made of: operations, initialisers and the values that stand among arguments.
 
-    from_json(text, VOCABULARY)
+from_json(text, VOCABULARY)
 """
 
 from __future__ import annotations

@@ -229,6 +229,8 @@ def _assembled(
         return Recipe(**values, **context)
     except ValidationError as problem:
         for key, errors in by_field(problem).items():
+            if key not in settings:
+                continue  # a key that is missing was reported as that
             wanted = expected(errors)
             report.error(
                 "E0604",
