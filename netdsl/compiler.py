@@ -30,7 +30,9 @@ __all__ = [
     "read_source",
 ]
 
-Reader: TypeAlias = Callable[[str, Source], Source | None]  # the path of an import, and the file it stands in
+Reader: TypeAlias = Callable[
+    [str, Source], Source | str | None
+]  # the path of an import, and the file it stands in
 
 
 class NetError(Exception):
@@ -104,14 +106,16 @@ def open_program(
 def file_reader(report: Report, limits: Limits | None = None) -> Reader:
     """Reads imports from files: relative to the importing one and inside its project, or from the library `std/`."""
 
-    def read(path: str, importer: Source) -> Source | None:
+    def read(path: str, importer: Source) -> Source | str | None:
         if path.startswith("std/"):
             place, root = library() / path[4:], library()
         else:
             here = Path(importer.path).parent if importer.path != "<text>" else Path()
             place, root = here / path, _root(importer)
         try:
-            if not place.resolve().is_relative_to(root.resolve()) or not place.is_file():
+            if not place.resolve().is_relative_to(root.resolve()):
+                return f"`{path}` leaves the project"
+            if not place.is_file():
                 return None
         except (OSError, ValueError):
             return None

@@ -88,7 +88,7 @@ def checked(section: Section) -> Outcome:
 
     library = file_reader(report)
 
-    def read(path: str, importer: Source) -> Source | None:
+    def read(path: str, importer: Source) -> Source | str | None:
         return Source(files[path], path) if path in files else library(path, importer)
 
     source = Source(main.text, main.argument or "book.net")

@@ -88,3 +88,16 @@ def test_a_compiled_model_survives_pickling_in_its_process() -> None:
     again = pickle.loads(pickle.dumps(model))
     x = torch.randn(4, 3)
     assert torch.equal(model(x), again(x))
+
+
+def test_an_import_cannot_leave_the_project(tmp_path: Path) -> None:
+    (tmp_path / "outside.net").write_text("block B { input x\n output x }\n")
+    project = tmp_path / "project"
+    (project / ".git").mkdir(parents=True)
+    (project / "main.net").write_text(
+        'import B from "../outside.net"\nmodel M { input x: [N]\n output x -> B }\n'
+    )
+    assert [d.code for d in netdsl.check(project / "main.net").report] == ["E0212"]
+    (project / "link.net").symlink_to(tmp_path / "outside.net")
+    (project / "main.net").write_text('import B from "link.net"\nmodel M { input x: [N]\n output x -> B }\n')
+    assert [d.code for d in netdsl.check(project / "main.net").report] == ["E0212"]

@@ -65,7 +65,7 @@ class Program:
         report: Report,
         *,
         limits: Limits | None = None,
-        read: Callable[[str, Source], Source | None] | None = None,
+        read: Callable[[str, Source], Source | str | None] | None = None,
         allow_extern: bool = False,
     ) -> None:
         self.session = Session(report, limits or Limits(), allow_extern=allow_extern)
@@ -344,6 +344,12 @@ class Program:
             )
             return None
         source = self._read(path, module.source)
+        if isinstance(source, str):
+            helps = [
+                "an import stays inside the project: the nearest folder upwards with a `pyproject.toml` or `.git`"
+            ]
+            self.report.error("E0212", source, declaration.path.span, helps=helps)
+            return None
         if source is None:
             self.report.error(
                 "E0213",
