@@ -57,7 +57,8 @@ class Module:
 
 
 class Program:
-    """A file with what it imports. `read(path)` gives the text of an import, or None where there is no such file."""
+    """A file with what it imports. `read(path, importer)` gives the text of an import, why it is
+    refused, or None where there is no such file."""
 
     def __init__(
         self,
