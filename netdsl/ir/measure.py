@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import prod
 
 from netdsl.ir.dims import Dim, substitute
@@ -42,14 +42,19 @@ def externs(graph: Graph) -> Iterator[Node]:
 
 def live_values(graph: Graph, *, training: bool = False) -> set[int]:
     """The values that the outputs need; those of `when training` outputs too, with `training`."""
-    pending = [o.value for o in graph.outputs if training or not o.when_training]
-    live: set[int] = set()
+    return needed_by(graph, [o.value for o in graph.outputs if training or not o.when_training])
+
+
+def needed_by(graph: Graph, values: Iterable[int]) -> set[int]:
+    """`values`, and all that they are computed from."""
+    pending = list(values)
+    needed: set[int] = set()
     while pending:
         value = pending.pop()
-        if value in live:
+        if value in needed:
             continue
-        live.add(value)
+        needed.add(value)
         node = graph.producers.get(value)
         if node is not None:
             pending += [o for o in node.operands if isinstance(o, int)]
-    return live
+    return needed

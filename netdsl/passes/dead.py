@@ -5,7 +5,7 @@ since its tensors are in the `state_dict`.
 from __future__ import annotations
 
 from netdsl.ir.graph import Graph, Node
-from netdsl.ir.measure import live_values
+from netdsl.ir.measure import live_values, needed_by
 from netdsl.passes.rewrite import in_blocks, with_nodes
 
 
@@ -19,24 +19,9 @@ def _remove(body: Graph) -> Graph:
     # What a dead layer with parameters reads must stay, or it could not be written down.
     for node in reversed(body.nodes):
         if not live.intersection(node.results) and _has_state(body, node):
-            live.update(live_values_of(body, node))
+            live.update(needed_by(body, [*node.results, *(o for o in node.operands if isinstance(o, int))]))
     kept = [node for node in body.nodes if live.intersection(node.results)]
     return body if len(kept) == len(body.nodes) else with_nodes(body, kept)
-
-
-def live_values_of(body: Graph, node: Node) -> set[int]:
-    """The results of `node` and all that it needs."""
-    pending = [*node.results, *(o for o in node.operands if isinstance(o, int))]
-    found: set[int] = set()
-    while pending:
-        value = pending.pop()
-        if value in found:
-            continue
-        found.add(value)
-        producer = body.producers.get(value)
-        if producer is not None:
-            pending += [o for o in producer.operands if isinstance(o, int)]
-    return found
 
 
 def _has_state(body: Graph, node: Node) -> bool:
