@@ -388,7 +388,7 @@ UNKNOWN = "E0201"
         "y = x -> fork(a: Linear(3), zzz(4)) -> concat\n  output x -> a",
         "y = x -> a: Linear(zzz)\n  output y -> a",
         "y = x -> a: Linear(3) -> zzz(3) -> b: ReLU\n  output (x -> a) -> b",
-        'y = x -> "{zzz}": Linear(3)\n  output y -> other',
+        'y = x -> "{zzz}": Linear(3)\n  output x -> other',
         "a, b = zzz\n  c, d = a\n  output c + d -> Linear(b)",
         "y: [N, q] = zzz\n  output y -> Linear(q)",
         "param p: [zzz] = zeros\n  output x + p",

@@ -11,11 +11,13 @@ from netdsl.elaborate.static import StaticError
 from netdsl.elaborate.values import (
     POISON,
     Results,
+    Template,
     has_parts,
     in_words,
     is_list,
     is_tensor,
     is_unknown,
+    parts,
     single,
 )
 from netdsl.ir.dims import Expr
@@ -58,8 +60,8 @@ class Expressions(Context):
 
     def measured(self, value: Any, span: Span) -> Any:
         """`value`, if it is not larger than lists and templates may be; a large one costs more than one step."""
-        if not has_parts(value):
-            return value
+        if not has_parts(value) or (isinstance(value, Template) and not any(map(has_parts, parts(value)))):
+            return value  # an ordinary layer, of which there are many
         try:
             self.session.step(span, static.measured(value))
         except StaticError as problem:

@@ -41,7 +41,6 @@ class Sequences(Flows):
         stage = self.stage(expr.value)
         if label is not POISON and stage is not POISON:
             return LabelledStage(label, stage, expr.span, expr.label.span)
-        self.forget(stage)
         if self.body is not None and label is POISON:
             self.body.uncertain = True
         elif self.body is not None:

@@ -297,7 +297,7 @@ def in_words(value: Any) -> str:
     if isinstance(value, TensorValue):
         return f"a tensor {value.type}"
     if isinstance(value, Results):
-        return f"{len(value.tensors)} tensors"
+        return f"a group of {len(value.tensors)} tensors"
     if isinstance(value, Function):
         return f"the function `{value}`"
     if isinstance(value, Builtin):
