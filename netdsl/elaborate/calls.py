@@ -17,6 +17,7 @@ from netdsl.elaborate.values import (
     Declared,
     Fork,
     Function,
+    Identity,
     Placeable,
     Template,
     holds_tensor,
@@ -60,6 +61,8 @@ class Calls(Expressions):
             callee = tensor
         if isinstance(callee, Template | Declared) or is_operation(callee):
             return self._extend(callee, arguments, expr, in_stage=in_stage)
+        if isinstance(callee, Identity) and not expr.arguments:
+            return callee
         if is_tensor(callee):
             return self.error("E0307", "a tensor cannot be called", expr.function.span)
         return self.error("E0307", f"{in_words(callee)} cannot be called", expr.function.span)

@@ -214,7 +214,7 @@ class Program:
 
     def _load(self, source: Source) -> Module:
         before = len(self.report.errors)
-        file = parse(source, self.report)
+        file = parse(source, self.report, most=self.session.limits.source)
         broken = len(self.report.errors) > before
         if broken:
             self.session.lost |= _words_of_broken_lines(self.report, source)

@@ -13,18 +13,18 @@ from netdsl.syntax.tokens import Token
 MAX_BYTES = 2**20
 
 
-def parse(source: Source, report: Report) -> tree.File:
-    """The tree of a file. Where the report has new errors, the tree lacks the statements they are in.
+def parse(source: Source, report: Report, *, most: int = MAX_BYTES) -> tree.File:
+    """The tree of a file of at most `most` bytes. Where the report has new errors, it lacks the statements they are in.
 
     >>> file = parse(Source("model Net { input x: [N, 4] \\n output x -> Linear(2) }"), Report())
     >>> [statement.span.text for statement in file.declarations[0].body]
     ['input x: [N, 4]', 'output x -> Linear(2)']
     """
     everything = Span(source, 0, len(source.text))
-    if _is_too_large(source.text):
+    if _is_too_large(source.text, most):
         report.error(
             "E0106",
-            "the file is larger than 1 MiB",
+            f"the file is larger than {most:,} bytes",
             Span(source, 0, min(1, len(source.text))),
             f"{len(source.text):,} characters",
             helps=("repeat parts with `for`, or put blocks into files of their own and `import` them",),
@@ -47,10 +47,10 @@ def _pass_on(problems: Report, report: Report) -> None:
         report.add(problem)
 
 
-def _is_too_large(text: str) -> bool:
-    if len(text) > MAX_BYTES:
+def _is_too_large(text: str, most: int) -> bool:
+    if len(text) > most:
         return True
-    return len(text) * 4 > MAX_BYTES and len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES
+    return len(text) * 4 > most and len(text.encode("utf-8", "surrogatepass")) > most
 
 
 def _comment(source: Source, token: Token) -> tree.Comment:
