@@ -25,7 +25,7 @@ test: $(VENV)/.installed lint
 
 # What to run while working: everything that takes no more than a few seconds.
 fast: $(VENV)/.installed
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n auto $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

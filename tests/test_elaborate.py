@@ -459,6 +459,7 @@ GROWING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GROWING)
 def test_a_program_that_grows_without_end_is_stopped(name: str) -> None:
     started = time.process_time()

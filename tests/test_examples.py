@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import netdsl
 from netdsl.diagnostics import Report
 from netdsl.source import Source
@@ -33,6 +35,7 @@ def test_the_walk_through_runs(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} >= {"lenet.py", "lenet.svg", "lenet.onnx"}
 
 
+@pytest.mark.slow
 def test_a_compiled_model_learns_in_a_loop_of_ones_own() -> None:
     printed = run("examples/own_loop.py")
     accuracy = float(printed.split()[-1])

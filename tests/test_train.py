@@ -443,6 +443,7 @@ def test_a_run_is_neither_written_over_nor_made_up_nor_changed_nor_lost(tmp_path
     assert caught.value.diagnostic.code == "E0637"
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
     whole = train(tmp_path / "whole", recipe(checkpoint_every=2))
     # Die without warning at the worst moment: while the checkpoint of step 6 is being written.
