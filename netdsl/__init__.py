@@ -6,8 +6,8 @@
 ['linear_1.weight', 'linear_1.bias']
 """
 
-from netdsl.compiler import NetError, check
-from netdsl.nets import Model, Nets, load, loads
+from netdsl.compiler import NetError
+from netdsl.nets import Model, Nets, check, load, loads
 
 __all__ = ["Model", "NetError", "Nets", "check", "load", "loads"]
 __version__ = "0.1.0"

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from netdsl.compiler import Checked, NetError, check, graph
+from netdsl.compiler import Checked, NetError, graph
+from netdsl.compiler import check as check_file
 from netdsl.diagnostics import Report
 from netdsl.elaborate.program import Program
 from netdsl.ir.graph import Graph
@@ -84,14 +85,23 @@ class Nets:
         return f"<models {', '.join(self._models)}>"
 
 
+def check(source: str | Path | Source, *, allow_extern: bool = False) -> Report:
+    """The diagnostics of a file, as data; torch is not imported. A `Source` checks a text.
+
+    >>> [d.code for d in check(Source("model M { input x: [N, 3]\\n output x -> Liner(2) }"))]
+    ['E0201']
+    """
+    return check_file(source, allow_extern=allow_extern).report
+
+
 def load(path: str | Path, *, allow_extern: bool = False) -> Nets:
     """The models of a `.net` file (`std/…` is the library). Raises `NetError` with the rendered diagnostics."""
-    return _nets(check(path, allow_extern=allow_extern))
+    return _nets(check_file(path, allow_extern=allow_extern))
 
 
 def loads(text: str, *, allow_extern: bool = False) -> Nets:
     """The models of a text, as `load` for a file."""
-    return _nets(check(Source(text), allow_extern=allow_extern))
+    return _nets(check_file(Source(text), allow_extern=allow_extern))
 
 
 def _nets(checked: Checked) -> Nets:

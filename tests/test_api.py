@@ -69,9 +69,9 @@ def test_an_unknown_model_lists_those_there_are() -> None:
 
 
 def test_check_gives_diagnostics_as_data() -> None:
-    report = netdsl.check(SPECS / "lenet.net").report
+    report = netdsl.check(SPECS / "lenet.net")
     assert list(report) == []
-    missing = netdsl.check("nowhere.net").report
+    missing = netdsl.check("nowhere.net")
     assert [d.code for d in missing] == ["E0213"]
 
 
@@ -97,7 +97,7 @@ def test_an_import_cannot_leave_the_project(tmp_path: Path) -> None:
     (project / "main.net").write_text(
         'import B from "../outside.net"\nmodel M { input x: [N]\n output x -> B }\n'
     )
-    assert [d.code for d in netdsl.check(project / "main.net").report] == ["E0212"]
+    assert [d.code for d in netdsl.check(project / "main.net")] == ["E0212"]
     (project / "link.net").symlink_to(tmp_path / "outside.net")
     (project / "main.net").write_text('import B from "link.net"\nmodel M { input x: [N]\n output x -> B }\n')
-    assert [d.code for d in netdsl.check(project / "main.net").report] == ["E0212"]
+    assert [d.code for d in netdsl.check(project / "main.net")] == ["E0212"]

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import netdsl
-from netdsl.compiler import Checked, Limits
+from netdsl.compiler import Checked, Limits, check
 from netdsl.ir.dims import evaluate
 from netdsl.ir.graph import Graph
 from netdsl.ir.verify import verify
@@ -23,7 +23,7 @@ SIZES = {"N": 2, "T": 5, "H": 9, "W": 12, "P": 8, "Q": 6}
 
 
 def checked(text: str) -> Checked:
-    return netdsl.check(Source(text))
+    return check(Source(text))
 
 
 def model(body: str, before: str = "", shape: str = "[N, 3]") -> str:
@@ -476,8 +476,8 @@ def test_blocks_nest_no_deeper_than_the_limit_however_they_are_reached() -> None
     )
     body = "\n".join(f"  x = x -> A{i}" for i in range(0, 60, 10)) + "\n  output x"
     text = model(body, blocks)
-    assert [d.code for d in netdsl.check(Source(text), limits=Limits(nesting=100)).report] == []
-    assert [d.code for d in netdsl.check(Source(text), limits=Limits(nesting=30)).report.errors] == ["E0206"]
+    assert [d.code for d in check(Source(text), limits=Limits(nesting=100)).report] == []
+    assert [d.code for d in check(Source(text), limits=Limits(nesting=30)).report.errors] == ["E0206"]
 
 
 def test_a_long_chain_takes_time_in_proportion() -> None:

@@ -95,6 +95,6 @@ def test_every_spec_is_clean_and_formatted(path: Path) -> None:
     from netdsl.source import Source
     from netdsl.syntax import parse, print_file
 
-    assert [d.message for d in netdsl.check(path).report] == []
+    assert [d.message for d in netdsl.check(path)] == []
     source = Source.read(path)
     assert print_file(parse(source, Report())) == source.text

@@ -16,10 +16,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Nothing changes where the block fails. A link is written through, and a file that is there keeps its mode.
 
-    >>> target = Path(TemporaryDirectory().name) / "net.py"
-    >>> with replacing(target) as made:
-    ...     _ = made.write_text("x = 1")
-    >>> target.read_text()
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     target = Path(folder) / "net.py"
+    ...     with replacing(target) as made:
+    ...         _ = made.write_text("x = 1")
+    ...     target.read_text()
     'x = 1'
     """
     target = path.resolve()

@@ -85,6 +85,7 @@ def _is_plain(value: Any) -> bool:
 def show_value(value: Any) -> str:
     """A static value as the text of a graph writes it.
 
+    >>> from netdsl.ir.dims import symbol
     >>> show_value((1, 2.5, "same", None, symbol("H") // 2, Tensor((3, 4))))
     '[1, 2.5, "same", None, H//2, float32[3, 4]]'
     """
