@@ -1,0 +1,16 @@
+"""The models of `specs/` beside the reference implementations they name: same keys, same shapes, same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tests.zoo.classifiers import ENTRIES as CLASSIFIERS
+from tests.zoo.dense import ENTRIES as DENSE
+from tests.zoo.entry import Entry
+from tests.zoo.language import ENTRIES as LANGUAGE
+
+GROUPS: Mapping[str, tuple[Entry, ...]] = {
+    "torchvision classifiers": CLASSIFIERS,
+    "segmentation and video": DENSE,
+    "transformers": LANGUAGE,
+}
