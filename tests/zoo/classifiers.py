@@ -48,9 +48,7 @@ FAMILIES: Mapping[str, Family] = {
     "efficientnet": Family("efficientnet.net"),
     "regnet": Family("regnet.net"),
     "convnext": Family("convnext.net"),
-    "vision_transformer": Family(
-        "vit.net", 64, theirs={"image_size": 64}, ours={"image_size": 64}
-    ),
+    "vision_transformer": Family("vit.net", 64, theirs={"image_size": 64}, ours={"image_size": 64}),
     "swin_transformer": Family("swin.net", 64, ours={"image_size": 64}),
     "maxvit": Family("maxvit.net", 224),
 }

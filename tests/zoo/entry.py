@@ -31,7 +31,9 @@ class Entry:
     exact_training: bool = True  # and in training mode, with dropout, from one seed
     tolerance: float = 1e-5  # relative to the largest output, where it is not bitwise
     call: Callable[[nn.Module, tuple[Tensor, ...]], Any] | None = None
-    rename: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = dict  # of the reference's keys, for tied ones
+    rename: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = (
+        dict  # of the reference's keys, for tied ones
+    )
 
     def __str__(self) -> str:
         return self.name
@@ -42,8 +44,6 @@ def images(size: int, batch: int = 2, channels: int = 3) -> Callable[[torch.Gene
     return lambda random: (torch.randn(batch, channels, size, size, generator=random),)
 
 
-def tokens(
-    vocabulary: int, length: int, batch: int = 2
-) -> Callable[[torch.Generator], tuple[Tensor, ...]]:
+def tokens(vocabulary: int, length: int, batch: int = 2) -> Callable[[torch.Generator], tuple[Tensor, ...]]:
     """Ids `[batch, length]` below `vocabulary`."""
     return lambda random: (torch.randint(vocabulary, (batch, length), generator=random),)
