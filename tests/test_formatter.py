@@ -84,9 +84,10 @@ def test_long_lines_are_broken_where_they_read_best() -> None:
     assert formatted is not None
     lines = formatted.splitlines()
     assert max(map(len, lines)) <= 110
-    assert lines[1:8] == ["  y = f(", *[f"    {name}_{i}," for i in range(5)], "  )"]
-    assert lines[9].index("->") == lines[8].index("->")
-    assert lines[10].endswith(" +")
+    rows = [f"    {name}_0, {name}_1, {name}_2,", f"    {name}_3, {name}_4,"]
+    assert lines[1:5] == ["  y = f(", *rows, "  )"]
+    assert lines[6].index("->") == lines[5].index("->")
+    assert lines[7].endswith(" +")
 
 
 def test_at_most_one_blank_line_is_kept() -> None:

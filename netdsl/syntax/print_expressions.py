@@ -166,7 +166,8 @@ class ExpressionPrinter:
         """Items between brackets, all on one line or on lines of their own.
 
         They are broken where a line ends behind the opening bracket, where a comment stands among them and
-        where they do not fit; then the rows that a person made stay, and `comma` follows the last item.
+        where they do not fit; then the rows that a person made stay, those too long are filled, and `comma`
+        follows the last item.
         """
         return hang(group(self._bracket(signs, items, place, is_final, comma)))
 
@@ -188,7 +189,7 @@ class ExpressionPrinter:
             return cat(opener, edge.flat, closer)
         if len(documents) == 1 and edge is NOTHING:
             return cat(opener, documents[0], "," if comma == ALWAYS else "", closer)
-        content = self._content(documents, rows, edge, is_broken)
+        content = self._content(documents, rows, edge)
         if documents:
             lone_block = opener == "{" and len(documents) == 1
             content.append("," if comma == ALWAYS else IfBroken("" if lone_block else comma))
@@ -197,15 +198,12 @@ class ExpressionPrinter:
         inner, outer = (2, 0) if is_final else (4, 2)
         return cat(opener, nest(inner, cat(*content)), nest(outer, edge), closer)
 
-    def _content(
-        self, documents: list[Document], rows: list[Row], edge: Break, is_broken: bool
-    ) -> list[Document]:
+    def _content(self, documents: list[Document], rows: list[Row], edge: Break) -> list[Document]:
         """The items with the breaks before them and the commas between them."""
-        keeps_rows = is_broken or any(row.is_broken for row in rows[1:-1])
         content: list[Document] = []
         for index, document in enumerate(documents):
             row = rows[index]
-            usual = edge if not index else FILL if keeps_rows and not row.is_broken else SPACE
+            usual = edge if not index else SPACE if row.is_broken else FILL
             separator = self.broken(row) if row.suffix or row.comments else usual
             content += ["," if index else "", separator, document]
         return content
