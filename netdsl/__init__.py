@@ -7,7 +7,7 @@
 """
 
 from netdsl.compiler import NetError
-from netdsl.nets import Model, Nets, check, load, loads
+from netdsl.nets import Model, Nets, check, load, load_weights, loads
 
-__all__ = ["Model", "NetError", "Nets", "check", "load", "loads"]
+__all__ = ["Model", "NetError", "Nets", "check", "load", "load_weights", "loads"]
 __version__ = "0.1.0"

@@ -6,10 +6,12 @@ import gc
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from os.path import normpath
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from netdsl.diagnostics import Label, Report
+from netdsl.diagnostics.suggest import nearest
 from netdsl.elaborate.lints import activations_before, lint_graph, lint_names
 from netdsl.elaborate.program import Program, deep
 from netdsl.elaborate.recipe import Recipes
@@ -65,10 +67,9 @@ def library() -> Path:
 def read_source(path: str | Path, report: Report, limits: Limits | None = None) -> Source | None:
     """The file at `path`; None, with a diagnostic, where it cannot be read. `std/…` is the library's."""
     wanted = str(path)
-    place = (
-        library() / wanted[4:] if wanted.startswith("std/") and not Path(wanted).exists() else Path(wanted)
-    )
+    place = library() / wanted[4:] if _is_librarys(wanted) else Path(wanted)
     most = (limits or Limits()).source
+    helps: tuple[str, ...] = ()
     try:
         with place.open("rb") as file:
             content = file.read(most + 1)  # never more: it may be a device without an end
@@ -79,13 +80,40 @@ def read_source(path: str | Path, report: Report, limits: Limits | None = None) 
     except UnicodeDecodeError as problem:
         reason = f"{wanted} is not UTF-8 text (byte {problem.start})"
     except FileNotFoundError:
-        reason = f"there is no file {wanted}"
+        reason, helps = f"there is no file {wanted}", near_files(wanted, place)
     except IsADirectoryError:
         reason = f"{wanted} is a folder"
     except (OSError, ValueError) as problem:
         reason = f"{wanted} cannot be read: {getattr(problem, 'strerror', None) or problem}"
-    report.error("E0213", reason, Span(Source("", wanted), 0, 0))
+    report.error("E0213", reason, Span(Source("", wanted), 0, 0), helps=helps)
     return None
+
+
+def _is_librarys(path: str) -> bool:
+    """Whether a path is one of the library, and not of a folder here that is called `std` too."""
+    return path.startswith("std/") and not Path(path).exists()
+
+
+def near_files(wanted: str, place: Path) -> tuple[str, ...]:
+    """A help with the model files beside `place` whose names are near, or those of the library.
+
+    >>> near_files("std/resnt.net", library() / "resnt.net")
+    ('did you mean `std/resnet.net`?',)
+    """
+    folder = wanted[: len(wanted) - len(Path(wanted).name)]
+    if ".." not in wanted and (library() / wanted).is_file():
+        return (f"the library has `std/{wanted}`",)
+    try:
+        beside = [path.name for path in place.parent.glob("*.net")]
+    except (OSError, ValueError):
+        return ()
+    found = nearest(Path(wanted).name, beside)
+    near = [f"{folder}{name}" for name in found]
+    if not near and not folder:
+        near = [f"std/{name}" for name in nearest(wanted, [path.name for path in library().glob("*.net")])]
+    if not near:
+        return ("`netdsl list` names the files of the library",) if _is_librarys(wanted) else ()
+    return (f"did you mean {' or '.join(f'`{path}`' for path in near)}?",)
 
 
 def open_program(
@@ -99,8 +127,8 @@ def open_program(
     """Parse a file and what it imports (files, unless `read` says otherwise), and evaluate its constants."""
     try:
         with deep():
-            reader = read or file_reader(report, limits)
-            return Program(source, report, limits=limits, read=reader, allow_extern=allow_extern)
+            reader, near = (read, None) if read else (file_reader(report, limits), near_import)
+            return Program(source, report, limits=limits, read=reader, near=near, allow_extern=allow_extern)
     except LimitReached:
         return None
 
@@ -109,6 +137,10 @@ def file_reader(report: Report, limits: Limits | None = None) -> Reader:
     """Reads imports from files: relative to the importing one and inside its project, or from the library `std/`."""
 
     def read(path: str, importer: Source) -> Source | str | None:
+        if not path.startswith("std/") and _is_librarys(importer.path):  # the library's files name each other
+            path = normpath(Path(importer.path).parent / path)
+            if not path.startswith("std/"):
+                return f"`{path}` leaves the library"
         if path.startswith("std/"):
             place, root = library() / path[4:], library()
         else:
@@ -128,11 +160,22 @@ def file_reader(report: Report, limits: Limits | None = None) -> Reader:
     return read
 
 
+def near_import(path: str, importer: Source) -> tuple[str, ...]:
+    """The help of `near_files` for an import of a file that is not there."""
+    if path.startswith("std/"):
+        return near_files(path, library() / path[4:])
+    here = Path(importer.path).parent if importer.path != "<text>" else Path()
+    return near_files(path, library() / path if _is_librarys(importer.path) else here / path)
+
+
+ROOTS = ("pyproject.toml", ".git", "run.json")  # what a project has, and a run that keeps its files
+
+
 def _root(importer: Source) -> Path:
-    """The project's root: the nearest folder upwards with a `pyproject.toml` or `.git`, else the file's own folder."""
+    """The project's root: the nearest folder upwards with one of `ROOTS` in it, else the file's own folder."""
     start = Path(importer.path).resolve().parent if importer.path != "<text>" else Path.cwd()
     for folder in (start, *start.parents):
-        if (folder / "pyproject.toml").exists() or (folder / ".git").exists():
+        if any((folder / name).exists() for name in ROOTS):
             return folder
     return start
 
@@ -214,8 +257,9 @@ def graph(
     report: Report | None = None,
 ) -> Graph | None:
     """The graph of one model with its arguments, after the default passes; None where it has errors (reported)."""
-    found = program.graph(name, arguments, sizes, report=report)
-    return None if found is None else run(found)
+    with _without_collector():
+        found = program.graph(name, arguments, sizes, report=report)
+        return None if found is None else run(found)
 
 
 def settings(program: Program, name: str, graph: Graph | None) -> dict[str, Setting] | None:

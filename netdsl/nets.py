@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from netdsl.compiler import Checked, NetError, graph
 from netdsl.compiler import check as check_file
 from netdsl.diagnostics import Report
+from netdsl.diagnostics.suggest import did_you_mean
+from netdsl.elaborate.localise import exact
 from netdsl.elaborate.program import Program
 from netdsl.ir.graph import Graph
 from netdsl.ir.measure import externs
@@ -16,6 +18,8 @@ from netdsl.source import Source
 
 if TYPE_CHECKING:
     from torch import nn
+
+REMEMBERED = 16  # graphs of a model: building it again takes no longer than making its tensors
 
 
 class Model:
@@ -30,6 +34,7 @@ class Model:
         self._program = program
         self.name = name
         self.__doc__ = program.models[name].doc or None
+        self._graphs: dict[Any, Graph] = {}  # by sizes and arguments
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -38,8 +43,21 @@ class Model:
 
     def graph(self, *, sizes: Mapping[str, int] | None = None, **arguments: Any) -> Graph:
         """The typed graph, without torch; `sizes` fixes free dimensions. Raises `NetError` where it does not fit."""
+        given = static(arguments)
+        asked = exact((*sorted((sizes or {}).items()), None, *sorted(given.items())))
+        try:
+            return self._graphs[asked]
+        except KeyError:
+            found = self._graphs[asked] = self._elaborated(given, sizes)
+            if len(self._graphs) > REMEMBERED:
+                del self._graphs[next(iter(self._graphs))]  # the oldest
+            return found
+        except TypeError:  # a value that is no key, as a dictionary
+            return self._elaborated(given, sizes)
+
+    def _elaborated(self, arguments: Mapping[str, Any], sizes: Mapping[str, int] | None) -> Graph:
         report = Report()
-        found = graph(self._program, self.name, static(arguments), sizes, report=report)
+        found = graph(self._program, self.name, arguments, sizes, report=report)
         if found is None or report.has_errors:
             raise NetError(report)
         return found
@@ -73,7 +91,9 @@ class Nets:
         models = self.__dict__.get("_models", {})
         if name in models:
             return models[name]
-        raise AttributeError(f"no model {name!r}; the file has {', '.join(models) or 'none'}")
+        listed = ", ".join(models) or "none"
+        near = "".join(f"; {line}" for line in did_you_mean(name, models))
+        raise AttributeError(f"no model {name!r}{near}; the file has {listed}")
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self._models]
@@ -102,6 +122,20 @@ def load(path: str | Path, *, allow_extern: bool = False) -> Nets:
 def loads(text: str, *, allow_extern: bool = False) -> Nets:
     """The models of a text, as `load` for a file."""
     return _nets(check_file(Source(text), allow_extern=allow_extern))
+
+
+def load_weights(model: nn.Module, source: str | Path) -> None:
+    """Load weights into a model: a `.safetensors` file, a `state_dict` saved by torch, or `torchvision:DEFAULT`.
+
+    Raises `NetError` with every key that is missing, unexpected or of another shape; then nothing is changed.
+    """
+    from netdsl.backends.errors import WeightsError
+    from netdsl.backends.weights import load_weights as load_into
+
+    try:
+        load_into(model, source)
+    except WeightsError as problem:
+        raise NetError(Report([problem.diagnostic])) from None
 
 
 def _nets(checked: Checked) -> Nets:

@@ -77,6 +77,7 @@ block Everything(planes: int, act: layer = ReLU, input = None) {
   input x: [N, C, H, W]
   input ids: int64[N, T]
   input mask
+  input bias: [N, 1, T] = None
   a, b = x -> chunk(2, dim = 1)
   y: [N, D, h, w] = a @ b ** -2 % 3
   param p: [1, S, D] = normal(std = 0.02)
@@ -84,6 +85,7 @@ block Everything(planes: int, act: layer = ReLU, input = None) {
   init Conv2d.weight = kaiming_normal(mode = "fan_out", nonlinearity = "relu")
   init *.bias = zeros
   init layers.0.1.conv.weight = zeros
+  tie head.weight = "layers.{0}".0.weight
   if 0 < planes <= 3 and not C in [1, 2] or C not in [3] {
     x = -x
   } else if C == 3 {

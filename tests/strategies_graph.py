@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from hypothesis import strategies as st
 
@@ -19,6 +19,7 @@ from netdsl.ir.graph import (
     Node,
     Output,
     Parameter,
+    Tie,
 )
 from netdsl.ir.schema import from_json, to_json
 from netdsl.ir.text import print_graph, read_graph
@@ -35,6 +36,7 @@ class Toy:
     kind: str
     given: tuple[tuple[str, Any], ...] = ()
     pure: bool = True
+    inside: ClassVar[Mapping[str, str]] = {}
 
     @property
     def is_layer(self) -> bool:
@@ -173,6 +175,7 @@ def graphs(draw: st.DrawFn, depth: int = 2) -> Graph:
         inits=tuple(
             draw(st.lists(st.builds(InitRule, st.lists(_names, max_size=2).map(tuple), _inits), max_size=1))
         ),
+        ties=tuple(Tie("again", node.label) for node in nodes[:1] if node.label and draw(st.booleans())),
         arguments=draw(_arguments),
         constraints=tuple(draw(st.lists(_constraints, max_size=2))),
         doc=draw(st.text(max_size=10)),

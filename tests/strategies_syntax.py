@@ -38,6 +38,7 @@ NAMES = [
     "block",
     "param",
     "init",
+    "tie",
     "when",
     "from",
     "train",
@@ -181,10 +182,11 @@ dims = st.recursive(names | numbers | st.just(constant(...)), operations, max_le
 )
 shapes = st.builds(tree.Shape, tuples(dims), st.none() | names, st.just(NOWHERE))
 parts = st.sampled_from(["*", "weight", "layer1", "0", "12"]).map(name)
+steps = st.sampled_from(["weight", "layer1", "0", "12"]).map(name)
 here = st.just(NOWHERE)
 
 simple_statements = st.one_of(
-    st.builds(tree.Input, names, st.none() | shapes, here),
+    st.builds(tree.Input, names, st.none() | shapes, here, st.booleans()),
     st.builds(tree.Output, st.none(), st.none(), expressions, st.none() | names, here),
     st.builds(tree.Output, names, st.none() | shapes, expressions, st.none() | names, here),
     st.builds(tree.Bind, tuples(names, 1), st.none(), expressions, here),
@@ -192,6 +194,7 @@ simple_statements = st.one_of(
     st.builds(tree.Param, names, shapes, small, here),
     st.builds(tree.Buffer, names, shapes, small, st.none() | names, here),
     st.builds(tree.Init, tuples(parts, 1), small, here),
+    st.builds(tree.Tie, tuples(steps, 1), tuples(steps, 1), here),
     st.builds(tree.Assert, small, st.none() | strings, here),
     st.builds(tree.Expect, small, st.none(), here),
     st.builds(tree.Expect, names, shapes, here),

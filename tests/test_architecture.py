@@ -21,6 +21,7 @@ ROOMS = [
     "backends",
     "compiler",
     "nets",
+    "inventory",
     "train",
     "cli",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -16,13 +17,14 @@ import netdsl
 from netdsl.backends import captions
 from netdsl.backends.dot import dot, render
 from netdsl.backends.graphviz import DrawingError
-from netdsl.backends.picture import AT_A_GLANCE, Arrow, Box, Frame, Picture, default_depth, picture
+from netdsl.backends.picture import AT_A_GLANCE, Arrow, Box, Frame, Picture, Row, default_depth, picture
 from netdsl.ir.dims import symbol
 from netdsl.ir.graph import Graph, Input, Literal, Output
 from netdsl.ir.types import Tensor
 from netdsl.ir.views import to_networkx
 from tests.graphs_onnx import Body, sequential
 
+SPECS = Path(__file__).parent.parent / "specs"
 N, H = symbol("N"), symbol("H")
 IMAGE = Tensor((N, 8, 6, 6))
 
@@ -60,6 +62,10 @@ def boxes(frame: Frame) -> list[Box]:
 def frames(frame: Frame) -> list[Frame]:
     inner = [item for item in frame.items if isinstance(item, Frame)]
     return [*inner, *(deeper for item in inner for deeper in frames(item))]
+
+
+def library(file: str, model: str) -> Graph:
+    return getattr(netdsl.load(SPECS / file), model).graph()
 
 
 def arrow(shown: Picture, tail: str, head: str) -> Arrow:
@@ -110,17 +116,121 @@ def test_blocks_are_frames_down_to_the_depth_and_boxes_below() -> None:
     (block,) = [box for box in boxes(closed.model) if box.role == "block"]
     assert (block.title, block.caption, block.note) == ("layers", "Residual × 2", "2,336 parameters")
     opened = picture(graph, depth=2)
-    assert [frame.title for frame in frames(opened.model)] == ["layers", "0", "1"]
-    assert [frame.caption for frame in frames(opened.model)] == ["", "Residual", "Residual"]
+    assert [(frame.title, frame.caption) for frame in frames(opened.model)] == [("layers", "Residual × 2")]
 
 
-def test_at_a_glance_repeated_blocks_are_drawn_once_with_their_number() -> None:
+def test_repeated_blocks_are_drawn_once_with_their_number() -> None:
     shown = picture(tower(12))
+    assert shown == picture(tower(12), depth=2)
     (frame,) = frames(shown.model)
     assert (frame.title, frame.caption) == ("layers", "Residual × 12")
     assert frame.note == "1,168 parameters each"
     assert [box.title for box in boxes(frame)] == ["conv1", "conv2", ""]
     assert arrow(shown, "layers.0.add", "head")
+
+
+def test_what_follows_a_layer_and_keeps_its_shape_is_in_its_box() -> None:
+    graph = graph_of(
+        "model M { input x: [N, 3, H, W]\n output x -> conv: Conv2d(8, 3, bias = False) -> bn: BatchNorm2d -> ReLU"
+        " -> MaxPool2d(2) -> AdaptiveAvgPool2d(1) -> flatten(1) }"
+    )
+    _, conv, pool, mean, _ = boxes(picture(graph).model)
+    assert (conv.title, [(row.title, row.caption) for row in conv.rows]) == (
+        "conv",
+        [("bn", "BatchNorm2d"), ("", "ReLU")],
+    )
+    assert (conv.owned, [row.owned for row in conv.rows]) == (216, [16, 0])
+    assert not pool.rows  # the shape changes
+    assert [row.caption for row in mean.rows] == ["flatten 1"]  # only axes of 1 go
+    assert "232 parameters" in dot(graph)
+    assert [a.text for a in picture(graph).arrows] == [
+        "",
+        "N×8×(H - 2)×(W - 2)",
+        "N×8×(H//2 - 1)×(W//2 - 1)",
+        "",
+    ]
+
+
+def test_a_value_that_is_read_twice_leaves_its_box_as_it_is() -> None:
+    graph = graph_of("model M { input x: [N, 4]\n y = x -> a: Linear(4)\n output y + relu(y) }")
+    assert [box.caption for box in boxes(picture(graph).model)] == ["N×4", "Linear 4", "relu", "+", "N×4"]
+
+
+def test_a_chain_of_closed_blocks_is_a_box_with_a_row_for_each() -> None:
+    shown = picture(library("resnet.net", "ResNet50"), depth=1)
+    layer3 = next(box for box in boxes(shown.model) if box.title == "layer3")
+    assert [(row.title, row.caption, row.note) for row in layer3.rows] == [
+        ("0", "Bottleneck", "1,512,448 parameters"),
+        ("1–5", "Bottleneck × 5", "1,117,184 parameters each"),
+    ]
+    assert arrow(shown, "layer3", "layer4").text == "N×1024×⌈H/16⌉×⌈W/16⌉"
+
+
+def test_blocks_that_alternate_are_drawn_once_with_their_number() -> None:
+    body = Body("Net", x=IMAGE)
+    value = 0
+    for number in range(12):
+        value = body.block(branches(8, f"Kind{number % 2}"), value, label=f"b{number}")
+    shown = picture(body.graph(value), depth=0)
+    (box,) = [box for box in boxes(shown.model) if box.role == "block"]
+    assert (box.title, box.caption, box.note) == ("b0–b11", "× 6", "2,336 parameters each")
+    assert [(row.title, row.caption) for row in box.rows] == [("b0", "Kind0"), ("b1", "Kind1")]
+    assert [(a.tail, a.head) for a in shown.arrows] == [("x", box.id), (box.id, "output")]
+
+
+def test_rates_of_dropout_do_not_keep_blocks_apart_and_widths_do() -> None:
+    text = """
+    block B(p: float, width: int = 4) {{ input x: [N, 4]
+      output x -> a: Linear(width) -> Dropout(p) -> b: Linear(4) }}
+    model M {{ input x: [N, 4]
+      output x -> layers: [for i in range(4) {{ B({arguments}) }}] }}
+    """
+    graph = graph_of(text.format(arguments="0.1 * i"))
+    assert [frame.caption for frame in frames(picture(graph).model)] == ["B × 4"]
+    graph = graph_of(text.format(arguments="0.1, width = i + 1"))
+    assert [frame.caption for frame in frames(picture(graph, depth=2).model)] == ["", "B", "B", "B", "B"]
+
+
+@pytest.mark.parametrize(
+    ("file", "model", "most"), [("resnet.net", "ResNet50", 10), ("swin.net", "Swin_T", 14)]
+)
+def test_real_models_are_drawn_with_few_boxes_at_depth_1(file: str, model: str, most: int) -> None:
+    shown = picture(library(file, model), depth=1)
+    drawn = boxes(shown.model)
+    assert len(drawn) <= most
+    assert any("×" in row.caption for box in drawn for row in (Row(caption=box.caption), *box.rows))
+    assert any(a.leap and a.tail.startswith("inset") for a in shown.arrows)  # the skip of its block
+
+
+@pytest.mark.parametrize(
+    ("file", "model"), [("resnet.net", "ResNet50"), ("swin.net", "Swin_T"), ("unet.net", "UNet")]
+)
+def test_real_models_are_read_on_one_screen_at_depth_1(file: str, model: str, tmp_path: Path) -> None:
+    head = render(library(file, model), tmp_path / "net.svg", 1).read_text(encoding="utf-8")[:600]
+    width, height = (4 / 3 * int(size) for size in re.findall(r'(?:width|height)="(\d+)pt"', head))
+    assert min(1400 / width, 900 / height) > 0.7  # of its size, where letters are 15 pixels high
+
+
+def test_a_u_net_is_a_u() -> None:
+    shown = picture(library("unet.net", "UNet"), depth=1)
+    assert [tail for tail, _ in shown.levels] == [f"downs.{i}" for i in range(4)]
+    heads = [head for _, head in shown.levels]
+    assert [arrow(shown, *level).leap for level in shown.levels] == [True] * 4
+    assert all(box.caption == "concat dim 1" for box in boxes(shown.model) if box.id in heads)
+    assert not any(a.rises for a in shown.arrows if a.head.startswith(("downs", "MaxPool", "bottleneck")))
+    assert all(a.rises for a in shown.arrows if a.head.startswith(("ups", "final", "output")))
+    assert arrow(shown, "bottleneck", "ups.0").text == "N×1024×H/16×W/16"
+    assert dot(library("unet.net", "UNet"), 1).count("rank=same") == 4
+
+
+def test_skips_that_do_not_lie_in_each_other_make_no_u() -> None:
+    shown = picture(tower(3, branches(8)), depth=2)
+    assert not shown.levels
+    assert not any(a.rises for a in shown.arrows)
+    text = "model M { input x: [N, 4]\n a = x -> a: Linear(4)\n b = a -> b: Linear(4) -> c: Linear(4)\n"
+    crossing = graph_of(text + " d = (a + b) -> d: Linear(4) -> e: Linear(4)\n output b + d }")
+    assert [a.leap for a in picture(crossing).arrows].count(True) == 2
+    assert not picture(crossing).levels
 
 
 def test_blocks_that_differ_are_not_drawn_as_one() -> None:
@@ -136,11 +246,23 @@ def test_a_large_model_shows_its_closed_blocks_open_beside_it() -> None:
     body = Body("Net", x=IMAGE)
     value = 0
     for number in range(16):
-        value = body.block(branches(8, f"Kind{number % 2}"), value, label=f"b{number}")
+        value = body.block(branches(8, f"Kind{number}"), value, label=f"b{number}")
     shown = picture(body.graph(value))
     assert not frames(shown.model)
-    assert [(inset.title, inset.caption) for inset in shown.insets] == [("Kind0", "width 8")]
+    assert [(inset.title, inset.caption) for inset in shown.insets] == [
+        (f"Kind{n}", f"b{n}") for n in range(5)
+    ]
     assert len(boxes(shown.model)) <= AT_A_GLANCE
+
+
+def test_the_most_frequent_of_a_kind_is_shown_open() -> None:
+    shown = picture(library("resnet.net", "ResNet50"), depth=1)
+    assert [(inset.title, inset.caption) for inset in shown.insets] == [
+        ("Bottleneck", "layer1.0"),  # with a downsample
+        ("Bottleneck", "layer1.1"),
+    ]
+    assert arrow(shown, "inset 1:x", "inset 1:add").leap
+    assert not picture(library("resnet.net", "ResNet50"), depth=0).insets
 
 
 def test_the_default_depth_grows_until_the_picture_is_full() -> None:
@@ -286,6 +408,8 @@ def test_any_name_can_be_drawn(name: str) -> None:
         (Tensor((N, 3, 28, 28)), "N×3×28×28"),
         (Tensor((N, (H - 3) // 2 + 1)), "N×((H - 3)//2 + 1)"),
         (Tensor((2 * H,), "int64"), "int64 (2*H)"),
+        (Tensor((N, (H + 3) // 4, H // 2)), "N×⌈H/4⌉×⌊H/2⌋"),
+        (Tensor((N, (H + 2) // 4, 2 * (H // 2))), "N×((H + 2)//4)×(2*(H//2))"),
         (Tensor(()), "scalar"),
     ],
 )
@@ -312,6 +436,11 @@ def test_operations_show_the_arguments_that_tell_them_apart(call: str, text: str
     *_, node = graph_of(f"model M {{ input x: [N, 1, 8, 8]\n output {call} }}").nodes
     assert not isinstance(node.op, Graph)
     assert captions.operation(node.op) == text
+
+
+def test_a_size_that_must_divide_is_shown_as_a_fraction() -> None:
+    shape = Tensor((N, H // 8, 2 * (H // 16), H, 2 * H, (H + 1) // 2))
+    assert captions.shape(shape, {"H": 16}) == "N×H/8×H/8×H×2H×H/2"
 
 
 def test_long_captions_end_at_a_comma() -> None:

@@ -10,7 +10,7 @@ import pickle
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from torch import nn
 
 from netdsl.backends import exported, torchscript
 from netdsl.backends.errors import BackendError
-from netdsl.backends.module import build, load_class, load_weights
+from netdsl.backends.module import build, load_class
 from netdsl.backends.parity import check_parity, example_inputs, example_sizes, fits, tensors_of
 from netdsl.backends.torch_names import MODULE_ATTRIBUTES
 from netdsl.backends.torch_source import source, sources
@@ -231,6 +231,26 @@ def test_generated_source_is_the_same_each_time_and_stands_alone(text: str) -> N
     assert imported <= {"torch", "typing", "collections"}
 
 
+def test_documentation_that_is_too_wide_is_filled_anew_and_lists_keep_their_lines() -> None:
+    wide = "word " * 22
+    text = f"""## {wide}
+## ends here.
+##
+## - {wide}
+## - one
+model M {{
+  input x: [N, 3]
+  output x -> Linear(2)
+}}"""
+    doc = source(graph_of(text)).partition('class M(nn.Module):\n    """')[2].partition('"""')[0]
+    lines = [line.strip() for line in doc.split("\n")]
+    assert lines[1].endswith("word ends here.")
+    assert lines[2] == ""
+    assert lines[3].startswith("- word")
+    assert "- one" in lines
+    assert max(map(len, lines)) <= 94
+
+
 def test_a_chain_works_on_one_variable_and_keeps_the_names_of_the_source() -> None:
     generated = source(
         graph_of("""
@@ -288,7 +308,51 @@ def test_arguments_of_layers_that_some_instances_leave_out_are_filled_in() -> No
           output x -> a: B(1) -> b: B(2) }""")
     )
     assert "nn.Conv2d(8, 8, 3, padding=1, stride=s)" in generated
-    assert "self.a = B(s=1, p=0.1)" in generated or "self.a = B(1, 0.1)" in generated
+    assert "def __init__(self, p: float, s: int = 1) -> None:" in generated
+    assert "self.a = B(0.1)" in generated
+
+
+def test_what_blocks_only_pass_on_has_the_default_of_the_layer_inside() -> None:
+    generated = source(
+        graph_of("""
+        block Conv(c: int, k: int, s: int = 1, p: int = 1) { input x: [N, C, H, W]
+          output x -> conv: Conv2d(c, k, stride = s, padding = p) }
+        block Two(c: int, s: int = 1) { input x: [N, C, H, W]
+          output x -> a: Conv(2 * c, 3, s) -> b: Conv(c, 1, p = 0) }
+        model M { input x: [N, 8, H, W]
+          output x -> one: Two(8) -> two: Two(16, s = 2) }""")
+    )
+    assert "c: int, k: int, s: int = 1, p: int = 0" in generated
+    assert "def __init__(self, c: int, s: int = 1) -> None:" in generated
+    assert "self.a = Conv(in_channels=8, c=2 * c, k=3, p=1, s=s)" in generated
+    assert "self.one = Two(8)" in generated
+    assert "self.two = Two(16, s=2)" in generated
+
+
+def test_what_several_heads_compute_in_training_stands_under_one_condition() -> None:
+    generated = source(
+        graph_of("""
+        model M { input x: [N, 8]
+          a = x -> left: Linear(4)
+          b = x -> right: Linear(4)
+          output x -> main: Linear(4)
+          output first = a when training
+          output second = b when training }""")
+    )
+    assert generated.count("if self.training:") == 1
+    assert generated.count("Tensor | None = None") == 2
+
+
+def test_a_size_is_told_by_the_smallest_multiple() -> None:
+    generated = source(
+        graph_of("""
+        block B(c: int) { input x: [N, C]
+          y = x -> small: Linear(c) -> large: Linear(4 * c)
+          output concat(y, y, dim = 1) }
+        model M { input x: [N, 8]
+          output x -> a: B(2) -> b: B(3) }""")
+    )
+    assert "-> [N, 8*c]" in generated
 
 
 def test_numbers_that_forward_needs_are_kept_and_derived_from_the_parameters() -> None:
@@ -505,7 +569,7 @@ def test_inner_and_later_init_rules_win() -> None:
     assert state["nobias.weight"].eq(1).all()
 
 
-# ------------------------------------------------------------------------------------------------ modules and weights
+# ------------------------------------------------------------------------------------------------ modules
 
 
 def test_python_knows_the_source_of_a_built_module() -> None:
@@ -524,53 +588,6 @@ def test_a_built_module_can_be_copied_and_pickled() -> None:
     x = torch.randn(1, 3, 32, 32)
     for other in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
         assert torch.equal(other(x), module(x))
-
-
-@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-def test_weights_come_back_from_a_file(suffix: str, tmp_path: Path) -> None:
-    from safetensors.torch import save_file
-
-    graph = graph_of(SHARED)
-    module, other = build(graph), build(graph)
-    path = tmp_path / f"w{suffix}"
-    (save_file if suffix == ".safetensors" else torch.save)(module.state_dict(), path)
-    load_weights(other, path)
-    assert all(torch.equal(a, b) for a, b in zip(module.parameters(), other.parameters(), strict=True))
-
-
-def test_weights_that_do_not_fit_are_listed(tmp_path: Path) -> None:
-    module = build(graph_of(SHARED))
-    state = module.state_dict()
-    del state["lin.bias"]
-    state["lin.weight"] = torch.zeros(2, 2)
-    state["extra"] = torch.zeros(3)
-    torch.save(state, tmp_path / "w.pth")
-    before = copy.deepcopy(module.state_dict())
-    with pytest.raises(BackendError) as caught:
-        load_weights(module, tmp_path / "w.pth")
-    assert caught.value.facts == (
-        "missing: lin.bias [4]",
-        "unexpected: extra [3]",
-        "another shape: lin.weight is [2, 2], expected [4, 4]",
-    )
-    assert all(torch.equal(before[key], value) for key, value in module.state_dict().items())
-
-
-class Evil:
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return exec, ("import builtins; builtins.hacked = True",)
-
-
-@pytest.mark.parametrize("content", [b"", b"no weights", pickle.dumps(Evil())])
-def test_a_file_of_weights_cannot_run_code(content: bytes, tmp_path: Path) -> None:
-    module = build(graph_of(SHARED))
-    for name in ("w.pth", "w.safetensors"):
-        (tmp_path / name).write_bytes(content)
-        with pytest.raises(BackendError, match="not a file of weights"):
-            load_weights(module, tmp_path / name)
-    with pytest.raises(BackendError, match="no file"):
-        load_weights(module, tmp_path / "absent.pth")
-    assert not hasattr(builtins, "hacked")
 
 
 # ------------------------------------------------------------------------------------------------ parity
@@ -748,3 +765,21 @@ def test_every_attribute_of_a_module_is_known() -> None:
 def test_strings_in_arguments_stay_strings() -> None:
     graph = graph_of('model M { input x: [N, 3, H, W]\n output x -> c: Conv2d(4, 3, padding = "same") }')
     assert 'padding="same"' in source(graph)
+
+
+def test_the_same_block_under_running_labels_is_written_once() -> None:
+    graph = graph_of("""block Layer(width: int) {
+      input x: [N, C]
+      output x + (x -> Linear(width) -> ReLU -> Linear(C))
+    }
+    model M {
+      input x: [N, 8]
+      output x -> same: [for i in range(4) { "layer-{i + 1}": Layer(16) }]
+               -> other: [for i in range(4) { "layer{i}": Layer(16 + i) }]
+               -> gap: [for i in range(3) { "layer{2 * i}": Layer(16) }]
+    }""")
+    generated = source(graph)
+    assert 'OrderedDict((f"layer-{i}", Layer(16)) for i in range(1, 5))' in generated
+    assert "layer1=Layer(17)," in generated
+    assert "layer4=Layer(16)," in generated
+    assert list(build(graph).state_dict()) == [name for name, _ in graph.state()]

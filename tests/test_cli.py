@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
+import netdsl
 from netdsl.cli.app import COMMANDS, main
+from netdsl.cli.completion import targets
 from netdsl.cli.files import replacing, write
 
 ROOT = Path(__file__).parent.parent
@@ -292,6 +294,150 @@ def test_a_diagram_is_written_as_its_suffix_says(run: Run) -> None:
     assert sorted(p.name for p in Path().iterdir()) == ["line.net", "new"]
 
 
+# ---------------------------------------------------------------------------------------------- the library
+
+
+PAPERS = """\
+## Net (Doe et al., 2001) and Wide Net (Roe and Poe, 2002), made up.
+
+model Net(width: int, depth: int = 2) {
+  input x: [N, 3, H, W]
+  output x -> conv: Conv2d(width, 3, padding = 1)
+}
+model Net8 = Net(8)
+model Wide_Net9 = Net(64)
+## For images of 640×640.
+model Large(classes: int = 3) {
+  input x: [N, 3, H, W]
+  assert classes > 0, "none"
+  output x -> Net8 -> AdaptiveAvgPool2d(1) -> flatten(1) -> Linear(classes)
+}
+"""
+
+
+def test_a_folder_is_listed_with_figures_and_papers(run: Run) -> None:
+    ended = run("list", ".", nets=PAPERS, parts="block Part { input x\n output x }\n", line=LINE)
+    assert (ended.status, ended.err) == (0, "")
+    rows = {line.split()[0]: line.split()[1:] for line in ended.out.splitlines() if line.startswith("  ")}
+    assert rows["Net"] == ["needs", "width", "Doe", "et", "al.,", "2001"]
+    assert rows["Net8"] == ["224", "10.84", "M", "[N,", "3,", "H=224,", "W=224]", "Doe", "et", "al.,", "2001"]
+    assert rows["Wide_Net9"][-4:] == ["Roe", "and", "Poe,", "2002"]
+    assert rows["Large"][1:7] == ["88.47", "M", "[N,", "3,", "H=640,", "W=640]"]
+    assert rows["Line"] == ["86", "72", "[N,", "8]"]
+    assert "blocks: Part" in ended.out
+    assert ended.out.endswith(
+        "5 models in 3 files; multiply-adds of one example, with free sizes as shown: `H=224`\n"
+    )
+    one = run("list", "nets.net", "--json").result["files"]
+    assert [model["name"] for model in one[0]["models"]] == ["Net", "Net8", "Wide_Net9", "Large"]
+    assert one[0]["models"][0]["required"] == ["width"]
+    assert one[0]["models"][1]["sizes"] == {"N": 1, "H": 224, "W": 224}
+
+
+def test_the_library_is_listed_in_a_hundred_columns_without_torch(run: Run) -> None:
+    ended = run("list")
+    assert (ended.status, ended.err) == (0, "")
+    assert max(map(len, ended.out.splitlines())) <= 100
+    (row,) = [line for line in ended.out.splitlines() if line.startswith("  ResNet50 ")]
+    assert row.split()[1:] == [
+        "25,557,032",
+        "4.089",
+        "G",
+        "[N,",
+        "3,",
+        "H=224,",
+        "W=224]",
+        "He",
+        "et",
+        "al.,",
+        "2016",
+    ]
+
+
+def test_a_file_with_problems_does_not_keep_the_others_from_being_listed(run: Run) -> None:
+    ended = run("list", ".", broken=BROKEN, line=LINE)
+    assert ended.status == 1
+    assert "did you mean `bias`?" in ended.err
+    assert "  M     has problems" in ended.out
+    assert "  Line " in ended.out
+    gone = run("list", "gone.net")
+    assert (gone.status, "there is no file gone.net" in gone.err) == (1, True)
+
+
+def test_models_of_the_library_are_reached_from_any_folder(run: Run) -> None:
+    assert "class BasicBlock" in run("compile", "std/resnet.net:ResNet18", "--to", "python").out
+    assert (
+        "class Inception" in run("compile", "std/inception.net", "--to", "python").out
+    )  # which imports another
+    for wrong, words in {
+        "std/resnt.net:ResNet18": "did you mean `std/resnet.net`?",
+        "resnet.net": "the library has `std/resnet.net`",
+        "std/nothing_like_it.net": "`netdsl list` names the files of the library",
+        "std/resnet.net:ResNet19": "did you mean `ResNet18`",
+    }.items():
+        ended = run("compile", wrong, "--to", "python")
+        assert ended.status == 1
+        assert words in ended.err
+    for path, words in {
+        "std/resnt.net": "`std/resnet.net`",
+        "lin.net": "`line.net`",
+        "alexnet.net": "the library has `std/alexnet.net`",
+    }.items():
+        text = f'import Bottleneck from "{path}"\n' + LINE
+        assert words in run("check", "importer.net", importer=text, line=LINE).err
+    with pytest.raises(AttributeError, match="did you mean `ResNet18`"):
+        _ = netdsl.load("std/resnet.net").ResNet19
+    with pytest.raises(netdsl.NetError, match=r"did you mean `std/resnet\.net`"):
+        netdsl.load("std/resnt.net")
+
+
+def test_a_folder_called_std_goes_before_the_library(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "std").mkdir()
+    (tmp_path / "std" / "mine.net").write_text('import Part from "part.net"\n' + LINE + "model P = Part\n")
+    (tmp_path / "std" / "part.net").write_text("model Part { input x: [N, 2]\n output x -> Linear(2) }\n")
+    assert "6 parameters" in run("check", "std/mine.net").out
+    assert run("summary", "std/lenet.net").status == 0  # what it has not, the library has
+
+
+def test_a_shell_is_offered_files_of_the_library_and_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.net").write_text(TWO)
+    assert targets("su") == ["sub/"]
+    assert targets("sub/") == ["sub/a.net"]
+    assert targets("sub/a.net:W") == ["sub/a.net:Wide"]
+    assert targets("std/resn") == ["std/resnet.net"]
+    assert targets("none.net:") == []
+
+
+# ------------------------------------------------------------------------------------------------- summary
+
+
+def test_a_summary_has_figures_where_formulas_would_be_long(run: Run) -> None:
+    ended = run("summary", "nets.net:Large", nets=PAPERS)
+    assert "\n  conv    Conv2d " in ended.out
+    assert "figures for H = 640, W = 640" in ended.out
+    assert "[N, 8, H, W]" in ended.out
+    assert "88,473,600*N" in ended.out
+    fixed = run("summary", "nets.net:Large", "--set", "H=10", "--set", "W=10")
+    assert "figures for" not in fixed.out
+    assert "21,600*N" in fixed.out
+
+
+def test_a_deep_model_is_folded_to_what_is_read_at_a_glance(run: Run) -> None:
+    folded = run("summary", "std/resnet.net:ResNet50")
+    assert len(folded.out.splitlines()) < 50
+    assert "`--depth` opens more" in folded.out
+    whole = run("summary", "std/resnet.net:ResNet50", "--depth", "9").out
+    assert len(whole.splitlines()) > 150
+    assert "opens more" not in whole
+    for shown in (whole, folded.out):  # a block has what is in it, open or closed
+        (row,) = [line for line in shown.splitlines() if line.startswith("layer4 ")]
+        assert row.split()[-4:] == ["14,964,736", "809,238,528*N", "8.3", "MB*N"]
+
+
 # ------------------------------------------------------------------------------------------ ways to end
 
 
@@ -407,6 +553,7 @@ def test_cheap_commands_load_nothing_heavy(tmp_path: Path) -> None:
         ["ops", "Conv2d"],
         ["explain", "E0213"],
         ["summary", f"{path}:Images"],
+        ["list", str(path)],
     ]
     code = (
         "import sys; from netdsl.cli.app import main\n"
@@ -415,7 +562,7 @@ def test_cheap_commands_load_nothing_heavy(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     statuses, loaded = done.stderr.splitlines()[-2:]
-    assert statuses == "[0, 1, 0, 0, 0]"
+    assert statuses == "[0, 1, 0, 0, 0, 0]"
     assert heavy & set(loaded.split()) == set()
 
 

@@ -291,6 +291,15 @@ def test_a_join_against_what_was_assumed_before_is_refused() -> None:
     assert list(map(str, found.constraints)) == ["H % 2 == 0"]
 
 
+def test_a_counterexample_is_in_the_sizes_of_the_body_that_compares() -> None:
+    h = symbol("h")
+    with Assumptions({"h": H // 2}), pytest.raises(DimMismatch) as raised:
+        join(h, h - 2)
+    comparison = raised.value.comparison
+    assert comparison.counterexample == {"h": comparison.left}
+    assert comparison.right == comparison.left - 2
+
+
 def test_sizes_that_agree_at_isolated_sizes_only_do_not_join() -> None:
     with Assumptions() as found, pytest.raises(DimMismatch) as raised:
         join(H, (H - 1) // 2 + 1)

@@ -16,7 +16,10 @@ import netdsl
 from netdsl.compiler import Checked, Limits, check
 from netdsl.ir.dims import evaluate
 from netdsl.ir.graph import Graph
+from netdsl.ir.schema import from_json, to_json
+from netdsl.ir.text import print_graph, read_graph
 from netdsl.ir.verify import verify
+from netdsl.ops.vocabulary import VOCABULARY
 from netdsl.source import Source
 
 SIZES = {"N": 2, "T": 5, "H": 9, "W": 12, "P": 8, "Q": 6}
@@ -245,6 +248,22 @@ def test_outputs_for_training_exist_in_training_only() -> None:
 # ----------------------------------------------------------------------------------------- templates and variants
 
 
+def test_a_graph_keeps_of_layers_in_arguments_what_was_written() -> None:
+    text = """block Wide { input x
+ output x -> Linear(9) }
+model M(rows: list = [[Wide, 1], [Linear(3) -> ReLU, relu]], f = max) { input x: [N, 3]
+ output x -> rows[0][0] }"""
+    graph = sound(text)
+    given = dict(graph.arguments)
+    assert str(given["f"]) == "max"
+    assert [[str(item) for item in row] for row in given["rows"]] == [
+        ["Wide", "1"],
+        ["Linear(3) -> ReLU", "relu"],
+    ]
+    assert read_graph(print_graph(graph), VOCABULARY) == graph
+    assert from_json(to_json(graph), VOCABULARY) == graph
+
+
 def test_templates_travel_through_blocks() -> None:
     blocks = (
         "block Wrap(l: layer) {\n  input x\n  output x -> inner: l\n}\n"
@@ -284,6 +303,27 @@ def test_a_note_says_where_the_innermost_block_is_used() -> None:
     block = "block B(n) {\n  input x: [N, 4]\n  output x -> Linear(n)\n}\nblock V(n) = B(n)\nblock Outer {\n  input x\n  output x -> v: V(7)\n}"
     (found,) = checked(model("  output x -> outer: [Outer]", block)).report
     assert found.notes == ("in B(n = 7), used at <text>:8:18 as `outer.0.v`",)
+
+
+def test_a_rule_for_what_a_broken_line_would_have_made_is_no_second_error() -> None:
+    lines = "  x = x -> fc Linear(3)\n  init Linear.weight = zeros\n  output x -> ReLU"
+    assert codes(model(lines)) == ["E0101"]
+    assert codes(model(lines.replace("fc ", "fc: ").replace("init Linear", "init Conv2d"))) == ["E0511"]
+
+
+def test_notes_name_the_functions_that_made_a_layer() -> None:
+    text = (
+        "fn conv(c) = [Conv2d(c, 3, groups = 2)]\n"
+        "fn twice(c) = [*conv(4), *conv(c)]\n"
+        "block B(c) {\n  input x\n  output x -> inner: twice(c)\n}\n"
+        "model M {\n  input x: [N, 2, H, W]\n  output x -> last: [B(4), B(3)]\n}"
+    )
+    (problem,) = checked(text).report.errors
+    assert problem.notes == (
+        "in conv, used at <text>:2:27",
+        "in twice, used at <text>:5:22",
+        "in B(c = 3), used at <text>:9:28 as `last.1.inner`",
+    )
 
 
 def test_one_instance_serves_all_equal_uses() -> None:

@@ -44,7 +44,7 @@ BAD_TEXTS = [
     ("  output %0", "line 1, column 3: expected `@name:`, found `output`"),
     (
         edited("init ", "oops "),
-        "line 21, column 3: expected a value, `output`, `init`, `constraint` or `doc`",
+        "line 21, column 3: expected a value, `output`, `init`, `tie`, `constraint` or `doc`",
     ),
     (edited("normal(", "uniform("), "line 8: there is no initialiser `uniform`"),
     (edited("%3 = add(", "%3 = sub("), "line 10: there is no operation `sub`"),

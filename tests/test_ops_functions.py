@@ -6,6 +6,7 @@ import itertools
 import linecache
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -25,6 +26,7 @@ from netdsl.ops.target import Arg
 from tests.functions import FUNCTIONS
 from tests.laws import (
     Trial,
+    cost_is_half_of_torchs,
     equal_numbers,
     example_holds,
     examples_of,
@@ -61,6 +63,13 @@ def test_documented_examples_hold(kind: str) -> None:
     assert examples, f"`{kind}` has no example"
     for example in examples:
         example_holds(example)
+
+
+@pytest.mark.parametrize("kind", FUNCTIONS)
+def test_costs_are_half_the_operations_that_torch_counts(kind: str) -> None:
+    for found in trials(kind, 12):
+        if found.types is not None:
+            cost_is_half_of_torchs(found, partial(reference, found, values_of(found)))
 
 
 def obeys(kind: str, count: int, scripts: int) -> None:

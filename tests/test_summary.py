@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import netdsl
+from netdsl.backends import captions
 from netdsl.backends.summary import Row, Summary, amount, memory, summary
 from netdsl.ir.dims import Dim, evaluate, symbol
 from netdsl.ir.graph import Graph
@@ -224,7 +225,8 @@ def test_depth_folds_blocks_into_a_row() -> None:
     (line,) = [line for line in folded if line.startswith("layers")]
     assert line.split() == ["layers", "Sequential", "[N,", "4]", "60", "48*N", "48", "B*N"]
     (line,) = [line for line in whole if line.startswith("layers ")]
-    assert line.split() == ["layers", "Sequential", "[N,", "4]"]
+    assert line.split()[4:] == ["60", "48*N", "48", "B*N"]
+    assert [line.split()[0] for line in whole if line.startswith("  ")] == ["0", "1", "2"]
 
 
 def test_columns_stand_under_their_titles() -> None:
@@ -236,6 +238,27 @@ def test_columns_stand_under_their_titles() -> None:
     assert line[:end].endswith(" 45")
     assert text.endswith("\n")
     assert not any(line.endswith(" ") for line in lines)
+
+
+def test_layers_in_the_title_are_as_written_and_long_lists_are_cut() -> None:
+    text = """block Wide { input x
+ output x -> Linear(9) }
+model M(rows: list = [[Wide, 1], [Linear(3), ReLU]], sizes: list = range(99)) { input x: [N, 3]
+ output x -> rows[0][0] }"""
+    (title, *_) = summary(graph_of(text)).text().splitlines()
+    assert title.startswith("M(rows = [[Wide, 1], [Linear(3), ReLU]], sizes = [0, 1, 2, ")
+    assert title.endswith(",…)")
+    assert len(title) < 100
+
+
+def test_numbers_in_the_title_are_not_rounded() -> None:
+    text = "model M(w: float = 160.83125) { input x: [N, 3]\n output x * w }"
+    assert summary(graph_of(text)).text().startswith("M(w = 160.83125)\n")
+
+
+def test_a_figure_that_is_cut_keeps_its_first_number() -> None:
+    sizes = "((H + 1)//2)*((W + 1)//2)"
+    assert captions.shorten(f"1,664*N*(3*{sizes} + 49*{sizes})", 44).startswith(f"1,664*N*(3*{sizes}")
 
 
 def test_the_data_is_json_and_has_symbolic_sizes_as_text() -> None:
@@ -258,7 +281,9 @@ def test_the_data_is_json_and_has_symbolic_sizes_as_text() -> None:
         (7 * 10**15, "7000.0 TB"),
         (4000 * N, "4.0 kB*N"),
         (40 * N, "40 B*N"),
-        (4000 * N + 8000, "4.0 kB*(N + 2)"),
+        (4000 * N + 8000, "4.0 kB*N + 8.0 kB"),
+        (4000 * N - 8000, "4.0 kB*(N - 2)"),
+        (12_345_000 * N + 4321, "12.3 MB*N + 4.3 kB"),
     ],
 )
 def test_bytes_are_written_in_a_unit_that_suits(dim: Dim, text: str) -> None:

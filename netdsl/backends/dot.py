@@ -6,10 +6,21 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from netdsl.backends.dot_labels import (
+    GREY,
+    INK,
+    box_label,
+    box_width,
+    escaped,
+    heading,
+    quoted,
+    title_label,
+    width,
+)
 from netdsl.backends.picture import Arrow, Box, Frame, Picture, picture
 from netdsl.ir.graph import Graph
 
-_INK, _GREY, _LINE, _LEAP, _BORDER = "#22303C", "#6B7885", "#7A8794", "#3D6FA5", "#C3CCD5"
+_LINE, _LEAP, _BORDER = "#7A8794", "#3D6FA5", "#C3CCD5"
 
 # Fill and line of a family of operations, which is the module that has them; others are plain.
 _COLOURS: Final = {
@@ -35,9 +46,12 @@ _FAMILIES: Final = {  # modules that share a colour
     "scaled_attention": "attention",
     "transformer": "attention",
 }
-_EMPTY_ROW = "<tr><td></td></tr>"
 _PLAIN = ("#FFFFFF", "#8A96A1")
 _FRAMES = ("#F7F9FB", "#EFF3F7")  # alternating, so that nesting shows
+
+_LONG = 9  # boxes in a row; in a longer diagram notes stand beside what they are of, and rows are closer
+_CLOSE = "0.15"
+_BETWEEN = 20  # points from a box to the next
 
 # How straight and short an arrow is kept. Graphviz gives the width of a frame 128; a chain is stronger.
 _WEIGHTS: Final = {"chain": 1000, "fork": 4, "join": 1}
@@ -46,11 +60,11 @@ _FONT = {"fontname": '"Helvetica,Arial,sans-serif"'}
 _GRAPH = {
     **_FONT,
     "fontsize": "16",
-    "fontcolor": f'"{_INK}"',
+    "fontcolor": f'"{INK}"',
     "labelloc": "t",
     "rankdir": "TB",
     "nodesep": "0.28",
-    "ranksep": "0.26",
+    "ranksep": "0.2",
     "pad": "0.25",
     "bgcolor": "white",
     "newrank": "true",  # branches start side by side although they lie in a frame
@@ -59,7 +73,7 @@ _GRAPH = {
 _NODE = {
     **_FONT,
     "fontsize": "11",
-    "fontcolor": f'"{_INK}"',
+    "fontcolor": f'"{INK}"',
     "shape": "box",
     "style": '"rounded,filled"',
     "margin": '"0.12,0.06"',
@@ -68,7 +82,7 @@ _NODE = {
 _EDGE = {
     **_FONT,
     "fontsize": "9",
-    "fontcolor": f'"{_GREY}"',
+    "fontcolor": f'"{GREY}"',
     "color": f'"{_LINE}"',
     "arrowsize": "0.6",
     "penwidth": "1.1",
@@ -99,75 +113,90 @@ def render(graph: Graph, path: str | Path, depth: int | None = None) -> Path:
 
 
 def _document(shown: Picture) -> Iterator[str]:
-    title = _rows([_bold(shown.title), _small(shown.note), " "])
-    yield f"digraph {_quoted(shown.title)} {{"
-    yield f"  graph {_attributes({**_GRAPH, 'label': f'<{title}>'})}"
+    long = shown.length > _LONG
+    look = {**_GRAPH, "label": f"<{title_label(shown.title, shown.note, beside=long)}>"}
+    if long:
+        look["ranksep"] = _CLOSE
+    if shown.levels:
+        del look["ordering"]  # what rises is written from its end, and has no order of its own
+    yield f"digraph {quoted(shown.title)} {{"
+    yield f"  graph {_attributes(look)}"
     yield f"  node {_attributes(_NODE)}"
     yield f"  edge {_attributes(_EDGE)}"
-    yield from _items(shown.model.items, 1)
+    yield from _Writer(beside=long).items(shown.model.items, 1)
     for inset in shown.insets:
-        yield from _frame(inset, 1, {"style": '"rounded,dashed"', "bgcolor": '"#FFFFFF"'})
+        look = {"style": '"rounded,dashed"', "bgcolor": '"#FFFFFF"'}
+        yield from _Writer(beside=False).frame(inset, 1, look)
     for arrow in shown.arrows:
-        yield f"  {_arrow(arrow)}"
+        level = (arrow.tail, arrow.head) in shown.levels
+        yield f"  {{rank=same; {_arrow(arrow)}}}" if level else f"  {_arrow(arrow)}"
     yield "}"
 
 
-def _items(items: Sequence[Box | Frame], level: int) -> Iterator[str]:
-    for item in items:
-        if isinstance(item, Frame):
-            fill = f'"{_FRAMES[level % 2]}"'
-            yield from _frame(item, level, {"style": '"rounded,filled"', "fillcolor": fill})
-        else:
-            yield f"{'  ' * level}{_box(item)}"
+class _Writer:
+    """Writes boxes and frames, with their notes `beside` what they are of or below."""
+
+    def __init__(self, *, beside: bool) -> None:
+        self.beside = beside
+        self.titles: dict[str, float] = {}  # by the box at the entrance, the widest title above it
+
+    def items(self, items: Sequence[Box | Frame], level: int) -> Iterator[str]:
+        for item in items:
+            if isinstance(item, Frame):
+                look = {"style": '"rounded,filled"', "fillcolor": f'"{_FRAMES[level % 2]}"'}
+                yield from self.frame(item, level, look)
+            else:
+                label = f"<{box_label(item, beside=self.beside)}>"
+                yield f"{'  ' * level}{quoted(item.id)} {_attributes({'label': label, **_look(item)})}"
+
+    def frame(self, frame: Frame, level: int, look: dict[str, str]) -> Iterator[str]:
+        indent = "  " * level
+        attributes = {
+            "label": f"<{heading(frame, beside=self.beside)}>",
+            "labeljust": "r" if frame.beside else "l",
+            "fontsize": "10",
+            "margin": "10",
+            "color": f'"{_BORDER}"',
+        }
+        title, note = width(f"{frame.title} {frame.caption}", 10.5), width(frame.note, 9)
+        needed = title + note if self.beside else max(title, note)
+        self.titles[frame.entry] = max(needed, self.titles.get(frame.entry, 0))
+        yield f"{indent}subgraph {quoted('cluster ' + frame.id)} {{"
+        yield f"{indent}  graph {_attributes({**attributes, **look})}"
+        yield from self.items(frame.items, level + 1)
+        yield from self.spacer(frame, level + 1)
+        yield f"{indent}}}"
+
+    def spacer(self, frame: Frame, level: int) -> Iterator[str]:
+        """Room beside the first box, so that the arrow into it passes by the title."""
+        entry = next((item for item in frame.items if isinstance(item, Box) and item.id == frame.entry), None)
+        if entry is None:
+            return
+        free = self.titles[entry.id] - box_width(entry, beside=self.beside) / 2 - 14
+        if free <= 8:
+            return
+        free = max(free - _BETWEEN, 1)
+        room = quoted(f"room {frame.id}")
+        look = {
+            "style": "invis",
+            "label": '""',
+            "fixedsize": "true",
+            "width": f"{free / 72:.2f}",
+            "height": "0.1",
+        }
+        first, second = (quoted(entry.id), room) if frame.beside else (room, quoted(entry.id))
+        yield f"{'  ' * level}{room} {_attributes(look)}"
+        yield f"{'  ' * level}{{rank=same; {first} -> {second} [style=invis]}}"
 
 
-def _frame(frame: Frame, level: int, look: dict[str, str]) -> Iterator[str]:
-    indent = "  " * level
-    heading = {
-        "label": f"<{_heading(frame)}>",
-        "labeljust": "r" if frame.beside else "l",
-        "fontsize": "10",
-        "margin": "10",
-        "color": f'"{_BORDER}"',
-    }
-    yield f"{indent}subgraph {_quoted('cluster ' + frame.id)} {{"
-    yield f"{indent}  graph {_attributes({**heading, **look})}"
-    yield from _items(frame.items, level + 1)
-    yield from _spacer(frame, level + 1)
-    yield f"{indent}}}"
-
-
-def _spacer(frame: Frame, level: int) -> Iterator[str]:
-    """Room beside the first box, so that the arrow into it passes by the title."""
-    entry = next((item for item in frame.items if isinstance(item, Box) and item.id == frame.entry), None)
-    if entry is None:
-        return
-    title = max(_width(_joined(frame.title, frame.caption), 10.5), _width(frame.note, 9))
-    width = title - _width(_joined(entry.title, entry.caption), 11) / 2 - 14
-    if width <= 8:
-        return
-    room = _quoted(f"room {frame.id}")
-    look = {
-        "style": "invis",
-        "label": '""',
-        "fixedsize": "true",
-        "width": f"{width / 72:.2f}",
-        "height": "0.1",
-    }
-    first, second = (_quoted(entry.id), room) if frame.beside else (room, _quoted(entry.id))
-    yield f"{'  ' * level}{room} {_attributes(look)}"
-    yield f"{'  ' * level}{{rank=same; {first} -> {second} [style=invis]}}"
-
-
-def _box(box: Box) -> str:
+def _look(box: Box) -> dict[str, str]:
     fill, line = _COLOURS.get(_FAMILIES.get(box.family, box.family), _PLAIN)
-    first = _joined(_bold(box.title), _text(box.caption))
     look = {"fillcolor": f'"{fill}"', "color": f'"{line}"'}
     if box.role in ("input", "output"):
         style = '"filled,dashed"' if box.dashed else "filled"
         look = {
             "fillcolor": "white",
-            "color": f'"{_INK}"',
+            "color": f'"{INK}"',
             "shape": "ellipse",
             "style": style,
             "margin": '"0.06,0.03"',
@@ -182,69 +211,21 @@ def _box(box: Box) -> str:
     elif box.role == "block":
         look["penwidth"] = "1.5"
     if box.hint:
-        look["tooltip"] = _quoted(box.hint)
-    label = _rows([first, _small(box.note)]) if box.note else first
-    return f"{_quoted(box.id)} {_attributes({'label': f'<{label}>', **look})}"
+        look["tooltip"] = quoted(box.hint)
+    return look
 
 
 def _arrow(arrow: Arrow) -> str:
     look = {"weight": str(_WEIGHTS[arrow.course])}
     if arrow.leap:
         look = {"weight": "0", "color": f'"{_LEAP}"', "penwidth": "1.4"}
-    if arrow.text:
-        look["label"] = f"<{_text(' ' + arrow.text)}>"
-    return f"{_quoted(arrow.tail)} -> {_quoted(arrow.head)} {_attributes(look)}"
-
-
-# DOT
+    if arrow.text or arrow.leap:  # an empty label keeps the way of a leap inside its frame
+        look["label"] = f"<{escaped(' ' + (arrow.text or ' ' * 6))}>"
+    ends = (arrow.tail, arrow.head)
+    if arrow.rises:
+        ends, look["dir"] = ends[::-1], "back"
+    return f"{quoted(ends[0])} -> {quoted(ends[1])} {_attributes(look)}"
 
 
 def _attributes(values: dict[str, str]) -> str:
     return "[" + ", ".join(f"{key}={value}" for key, value in values.items()) + "]"
-
-
-def _quoted(text: str) -> str:
-    """`text` as a DOT identifier. Graphviz takes an empty one, and one that starts with `%`, for no name."""
-    named = " " + text if text[:1] in ("", "%") else text
-    return '"' + _printable(named).replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _text(text: str) -> str:
-    """`text` in a label, whatever it holds."""
-    plain = _printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return plain.replace('"', "&quot;")
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else " " for character in text)
-
-
-def _heading(frame: Frame) -> str:
-    """The title of a frame, in lines at its side."""
-    side = "right" if frame.beside else "left"
-    cells = [_joined(_bold(frame.title), _text(frame.caption)), _small(frame.note)]
-    rows = "".join(f'<tr><td align="{side}">{cell}</td></tr>' for cell in cells if cell)
-    return f'<table border="0" cellborder="0" cellspacing="0" cellpadding="0">{rows or _EMPTY_ROW}</table>'
-
-
-def _rows(cells: Sequence[str]) -> str:
-    """Lines of a label, one below the other."""
-    rows = "".join(f"<tr><td>{cell}</td></tr>" for cell in cells)
-    return f'<table border="0" cellborder="0" cellspacing="0" cellpadding="1">{rows}</table>'
-
-
-def _bold(text: str) -> str:
-    return f"<b>{_text(text)}</b>" if text else ""
-
-
-def _small(text: str) -> str:
-    return f'<font point-size="9" color="{_GREY}">{_text(text)}</font>' if text else ""
-
-
-def _joined(*parts: str) -> str:
-    return " ".join(part for part in parts if part)
-
-
-def _width(text: str, size: float) -> float:
-    """About how wide `text` is, in points."""
-    return len(text) * size * 0.6

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from netdsl.diagnostics import Diagnostic
+
 
 class BackendError(ValueError):
     """`message` stands alone; `facts` has a line for each thing found, as one missing parameter.
@@ -17,3 +19,11 @@ class BackendError(ValueError):
         super().__init__("\n  ".join([message, *facts]))
         self.message = message
         self.facts = tuple(facts)
+
+
+class WeightsError(BackendError):
+    """Weights that cannot be had (E0631, E0638), or that are those of another model (E0633), as a diagnostic."""
+
+    def __init__(self, code: str, message: str, notes: Sequence[str] = (), helps: Sequence[str] = ()) -> None:
+        super().__init__(message, notes)
+        self.diagnostic = Diagnostic(code, message, notes=tuple(notes), helps=tuple(helps))

@@ -5,17 +5,12 @@ from __future__ import annotations
 import hashlib
 import linecache
 import sys
-import warnings
-from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from pickle import UnpicklingError
 from types import ModuleType
+from weakref import WeakKeyDictionary
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from netdsl.backends.errors import BackendError
 from netdsl.backends.torch_source import write
@@ -28,7 +23,17 @@ def build(graph: Graph, *, allow_extern: bool = False) -> nn.Module:
 
     Raises `BackendError` where the graph has layers of other packages, which are imported only with `allow_extern`.
     """
-    return load_class(graph, allow_extern=allow_extern)()
+    module = load_class(graph, allow_extern=allow_extern)()
+    _graphs[module] = graph
+    return module
+
+
+_graphs: WeakKeyDictionary[nn.Module, Graph] = WeakKeyDictionary()
+
+
+def graph_of(module: nn.Module) -> Graph | None:
+    """The graph that `build` made `module` of; None for a module from elsewhere."""
+    return _graphs.get(module)
 
 
 def load_class(graph: Graph, *, allow_extern: bool = False) -> type[nn.Module]:
@@ -42,7 +47,25 @@ def load_class(graph: Graph, *, allow_extern: bool = False) -> type[nn.Module]:
         raise BackendError(
             "the model has layers written in Python, which are imported only with `--allow-extern`", outside
         )
-    text, (name,) = write([graph])
+    return _class_of(_Same(graph))
+
+
+@dataclass(frozen=True)
+class _Same:
+    """A graph as a key: graphs that are equal may still be told of otherwise, in their documentation."""
+
+    graph: Graph
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.graph is other.graph
+
+    def __hash__(self) -> int:
+        return id(self.graph)
+
+
+@lru_cache(maxsize=64)
+def _class_of(model: _Same) -> type[nn.Module]:
+    text, (name,) = write([model.graph])
     return getattr(load_source(text), name)
 
 
@@ -57,47 +80,3 @@ def load_source(text: str) -> ModuleType:
     sys.modules[name] = module
     exec(compile(text, file, "exec", dont_inherit=True), module.__dict__)
     return module
-
-
-def load_weights(module: nn.Module, path: str | Path) -> None:
-    """Load a `state_dict` from a `.safetensors` file, or from any other as `torch.save` wrote it.
-
-    Raises `BackendError` with every key that is missing, unexpected or of another shape; then nothing is changed.
-    """
-    found = read_state(path)
-    wanted = module.state_dict()
-    facts = [f"missing: {key} {_shape(wanted[key])}" for key in wanted if key not in found]
-    facts += [f"unexpected: {key} {_shape(found[key])}" for key in found if key not in wanted]
-    facts += [
-        f"another shape: {key} is {_shape(found[key])}, expected {_shape(wanted[key])}"
-        for key in wanted
-        if key in found and found[key].shape != wanted[key].shape
-    ]
-    if facts:
-        raise BackendError(f"the weights in {path} do not fit the model", facts)
-    module.load_state_dict(found)
-
-
-def read_state(path: str | Path) -> Mapping[str, Tensor]:
-    """The tensors of a weights file by name, on the CPU. Files that could run code when they are read are refused."""
-    try:
-        if Path(path).suffix == ".safetensors":
-            return load_file(path)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Detected pickle protocol", category=UserWarning)
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise BackendError(f"there is no file {path}") from None
-    except (SafetensorError, UnpicklingError, RuntimeError, EOFError, OSError) as problem:
-        reason = str(problem).split("\n")[0]
-        raise BackendError(f"{path} is not a file of weights", [reason]) from None
-    for key in ("state_dict", "model"):  # checkpoints keep the weights beside other things
-        if isinstance(found, dict) and isinstance(found.get(key), dict):
-            found = found[key]
-    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise BackendError(f"{path} does not hold tensors by name")
-    return found
-
-
-def _shape(tensor: Tensor) -> str:
-    return "[" + ", ".join(map(str, tensor.shape)) + "]"

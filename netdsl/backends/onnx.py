@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto, helper
 
+from netdsl.backends import captions
 from netdsl.backends.onnx_file import ONE_FILE, External, Inline, write
 from netdsl.backends.onnx_inline import evaluation_outputs, inline, tensor
 from netdsl.backends.onnx_target import Recorder, Step
@@ -148,6 +149,7 @@ def _save(
 
 def _model(graph: Graph, tensors: Inline | External) -> ModelProto:
     recorder = Recorder()
+    recorder.tied = graph.tied()
     inputs = [recorder.input(entry.name, tensor(entry.type)) for entry in graph.inputs]
     types, values = inline(recorder, graph, inputs)
     outputs = [
@@ -165,7 +167,7 @@ def _facts(graph: Graph) -> dict[str, str]:
     """What of the source has no other place in the file."""
     facts = {"netdsl.model": graph.name}
     if graph.arguments:
-        facts["netdsl.arguments"] = ", ".join(f"{name} = {value}" for name, value in graph.arguments)
+        facts["netdsl.arguments"] = captions.constructor("", dict(graph.arguments))[1:-1]
     if graph.constraints:
         facts["netdsl.constraints"] = ", ".join(map(str, graph.constraints))
     return facts
@@ -222,7 +224,9 @@ def _node(step: Step, renamed: Mapping[str, str]) -> onnx.NodeProto:
 
 def _bytes(graph: Graph) -> int:
     """The size of the model's tensors."""
-    return sum(int(np.prod(s.shape)) * numpy_dtype(s.dtype).itemsize for _, s in graph.state())
+    tied = graph.tied()
+    kept = (state for name, state in graph.state() if name not in tied)
+    return sum(int(np.prod(state.shape)) * numpy_dtype(state.dtype).itemsize for state in kept)
 
 
 def _version() -> str:

@@ -86,6 +86,7 @@ class Recorder(OnnxTarget):
         self.values = Names()
         self.node_names = Names()
         self.meaning: Mapping[str, Dim] = {}  # the sizes of this body, in the model's free dimensions
+        self.tied: Mapping[str, str] = {}  # second names of tensors, with their first ones
         self._owner = Owner()
         self._constants: dict[tuple[str, tuple[int, ...], bytes], OnnxValue] = {}
         self._schemas: dict[str, defs.OpSchema] = {}
@@ -146,6 +147,8 @@ class Recorder(OnnxTarget):
         return self._store(name, None, {})
 
     def derived(self, name: str, how: str, **arguments: Any) -> OnnxValue:
+        if how == "transpose" and self._owner.prefix + name in {*self.tied, *self.tied.values()}:
+            return self.op("Transpose", self.state(name))  # stored once, as its other layer has it
         return self._store(name, how, arguments)
 
     def size(self, dim: Dim) -> OnnxValue:
@@ -174,6 +177,7 @@ class Recorder(OnnxTarget):
 
     def tensor(self, key: str, state: State) -> OnnxValue:
         """A `param` or `buffer` of a body, under its key in the `state_dict`."""
+        key = self.tied.get(key, key)
         return self._initializer(Stored(key, state), key, state.shape)
 
     def lower(
@@ -281,7 +285,8 @@ class Recorder(OnnxTarget):
                 f"`{self._owner.kind}` has no tensor `{name}`: it has {sorted(self._owner.state)}"
             )
         frozen = tuple((key, tuple(v) if isinstance(v, list) else v) for key, v in sorted(arguments.items()))
-        stored = Stored(self._owner.prefix + name, state, how, frozen)
+        key = self._owner.prefix + name
+        stored = Stored(self.tied.get(key, key), state, how, frozen)
         if how is None:
             return self._initializer(stored, stored.key, state.shape)
         details = "_".join(

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import gcd, prod
+from textwrap import fill
 from typing import Any
 
 from netdsl.backends import captions
@@ -103,14 +104,29 @@ class Summary:
             "totals": self.totals.to_json(),
         }
 
-    def text(self, depth: int | None = None) -> str:
-        """A table for people. With `depth`, blocks below that level are one row each."""
-        cells = [_HEADER, *_input_lines(self.inputs), *_lines(self.rows, depth)]
+    def text(self, depth: int | None = None, at: Mapping[str, int] | None = None) -> str:
+        """A table for people, indented as blocks lie inside each other; a block's figures are those of all in it.
+
+        With `depth`, blocks below that level are closed. `at` has sizes for the figures where those are free, whose
+        formulas would be long; shapes stay symbolic.
+        """
+        cells = [_HEADER, *_input_lines(self.inputs, at or {}), *_lines(self.rows, depth, at or {})]
         widths = [max(len(line[column]) for line in cells) for column in range(len(_HEADER))]
         lines = [_aligned(line, widths) for line in cells]
         rule = "─" * max(map(len, lines))
-        title = self.model + _given(self.arguments)
-        return "\n".join([title, rule, lines[0], rule, *lines[1:], rule, *_total_lines(self.totals)]) + "\n"
+        totals = _total_lines(self.totals, at or {})
+        title = captions.constructor(self.model, dict(self.arguments), _WIDEST)
+        kept = title.replace(" = ", "\xa0=\xa0")  # where no line ends
+        kept = fill(kept, max(len(rule), _TITLE), subsequent_indent=" " * (len(self.model) + 1))
+        title = kept.replace("\xa0", " ")
+        return "\n".join([title, rule, lines[0], rule, *lines[1:], rule, *totals]) + "\n"
+
+    def fitting_depth(self, most: int = 60) -> int | None:
+        """The deepest level that is shown in `most` rows; None where all of them are."""
+        depths = [row.depth for row in self.rows]
+        if len(depths) <= most:
+            return None
+        return max((d for d in range(max(depths)) if sum(e <= d for e in depths) <= most), default=0)
 
     def __str__(self) -> str:
         return self.text()
@@ -127,7 +143,7 @@ def summary(graph: Graph, sizes: Mapping[str, int] | None = None, frozen: Sequen
     24
     """
     meaning: dict[str, Dim] = dict(sizes or {})
-    rows = tuple(_Measure().rows(graph, _Place(meaning)))
+    rows = tuple(_Measure(graph.tied()).rows(graph, _Place(meaning)))
     inputs = tuple((entry.name, outside(entry.type, meaning)) for entry in graph.inputs)
     return Summary(graph.name, graph.arguments, inputs, rows, _totals(graph, rows, inputs, frozen))
 
@@ -135,7 +151,8 @@ def summary(graph: Graph, sizes: Mapping[str, int] | None = None, frozen: Sequen
 def _totals(
     graph: Graph, rows: Sequence[Row], inputs: Sequence[tuple[str, Type]], frozen: Sequence[str]
 ) -> Totals:
-    state = dict(graph.state())
+    tied = graph.tied()
+    state = {name: entry for name, entry in graph.state() if name not in tied}
     learned = {name: prod(entry.shape) for name, entry in state.items() if entry.learned}
     top = [row for row in rows if row.depth == 0]
     return Totals(
@@ -169,8 +186,8 @@ class _Place:
 class _Measure:
     """Walks a model body by body; knows which tensors have been counted."""
 
-    def __init__(self) -> None:
-        self._counted: set[str] = set()
+    def __init__(self, tied: Iterable[str] = ()) -> None:
+        self._counted: set[str] = set(tied)  # a second name does not count
 
     def rows(self, graph: Graph, place: _Place) -> Iterator[Row]:
         """The rows of one body."""
@@ -202,13 +219,15 @@ class _Measure:
         path = place.path(node.label)
         shared = bool(path) and self._seen(path)
         state: Mapping[str, State] = op.state(*operands) if path and not shared else {}
+        own = {name: entry for name, entry in state.items() if f"{path}.{name}" not in self._counted}
+        shared = shared or len(own) < len(state)
         outputs = tuple(outside(type, place.meaning) for type in node.types)
         return Row(
             path,
             op.kind,
             place.depth,
             outputs,
-            sum(prod(entry.shape) for entry in state.values() if entry.learned),
+            sum(prod(entry.shape) for entry in own.values() if entry.learned),
             substitute(op.multiply_adds(*operands), place.meaning) if runs else 0,
             _total(map(_type_bytes, outputs)) if runs else 0,
             shared=shared,
@@ -263,33 +282,36 @@ def _total(dims: Iterable[Dim]) -> Dim:
 
 _HEADER = ("layer", "kind", "output", "parameters", "multiply-adds", "memory")
 _LEFT = 3  # columns of words; the others are figures
+_TITLE = 100  # characters of a line of the title, where the table is not wider
 _WIDEST = 44  # characters of a symbolic figure; the data has all of it
 
 
-def _input_lines(inputs: Sequence[tuple[str, Type]]) -> Iterator[tuple[str, ...]]:
+def _input_lines(inputs: Sequence[tuple[str, Type]], at: Mapping[str, Dim]) -> Iterator[tuple[str, ...]]:
     for name, type in inputs:
-        yield name, "input", str(type), "", "", memory(_type_bytes(type))
+        yield name, "input", str(type), "", "", memory(substitute(_type_bytes(type), at))
 
 
-def _lines(rows: Sequence[Row], depth: int | None) -> Iterator[tuple[str, ...]]:
+def _lines(rows: Sequence[Row], depth: int | None, at: Mapping[str, Dim]) -> Iterator[tuple[str, ...]]:
+    around: list[str] = []  # the paths of the blocks that a row is in
     for row in rows:
+        del around[row.depth :]
+        outer = around[-1] if around else ""
+        around.append(row.path or outer)
         if depth is not None and row.depth > depth:
             continue
-        shape = ", ".join(map(str, row.outputs))
-        open_block = row.is_block and (depth is None or row.depth < depth)
-        if open_block:
-            yield row.path, row.kind, shape, "", "", ""
-            continue
-        own = "shared" if row.shared else number(row.parameters) if row.parameters else ""
-        work = (
-            "in training only"
-            if row.training_only
-            else amount(row.multiply_adds)
-            if row.multiply_adds != 0
-            else ""
-        )
-        size = memory(row.memory) if row.memory != 0 else ""
-        yield row.path, row.kind, shape, own, captions.shorten(work, _WIDEST), captions.shorten(size, _WIDEST)
+        own = row.path.removeprefix(f"{outer}.") if outer else row.path
+        shape = captions.shorten(", ".join(map(str, row.outputs)), _WIDEST)
+        yield "  " * row.depth + own, row.kind, shape, *_figures(row, at)
+
+
+def _figures(row: Row, at: Mapping[str, Dim]) -> tuple[str, str, str]:
+    work, size = substitute(row.multiply_adds, at), substitute(row.memory, at)
+    shown = amount(work) if work != 0 else ""
+    return (
+        "shared" if row.shared else number(row.parameters) if row.parameters else "",
+        "in training only" if row.training_only else captions.shorten(shown, _WIDEST),
+        captions.shorten(memory(size), _WIDEST) if size != 0 else "",
+    )
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -300,22 +322,17 @@ def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(padded).rstrip()
 
 
-def _given(arguments: Sequence[tuple[str, Any]]) -> str:
-    inside = ", ".join(f"{name} = {value}" for name, value in arguments)
-    return f"({inside})" if inside else ""
-
-
-def _total_lines(totals: Totals) -> Iterator[str]:
+def _total_lines(totals: Totals, at: Mapping[str, Dim]) -> Iterator[str]:
     yield f"parameters     {number(totals.parameters)} ({number(totals.trainable)} trainable)"
     if totals.buffers:
         yield f"buffers        {number(totals.buffers)}"
-    yield f"multiply-adds  {amount(totals.multiply_adds)}"
+    yield f"multiply-adds  {amount(substitute(totals.multiply_adds, at))}"
     parts = (
         ("input", totals.input_memory),
         ("forward", totals.forward_memory),
         ("parameters", totals.state_memory),
     )
-    yield "memory         " + ", ".join(f"{what} {memory(size)}" for what, size in parts)
+    yield "memory         " + ", ".join(f"{what} {memory(substitute(size, at))}" for what, size in parts)
 
 
 def amount(dim: Dim) -> str:
@@ -325,7 +342,10 @@ def amount(dim: Dim) -> str:
 
 
 def memory(dim: Dim) -> str:
-    """Bytes in a unit that suits them, of 1000 each: `23.0 kB*N`."""
+    """Bytes in a unit that suits them, of 1000 each: `23.0 kB*N`, or `71.3 MB*N + 0.7 MB`."""
+    parts = _parts(dim)
+    if parts:
+        return " + ".join(map(memory, parts))
     factor, rest = _factored(dim)
     if factor < 1000:
         return f"{factor} B{rest}"
@@ -344,6 +364,13 @@ def _factored(dim: Dim) -> tuple[int, str]:
     rest = exact_div(dim, factor)
     text = str(dim if rest is None else rest)
     return factor if rest is not None else 1, f"*({text})" if _is_sum(text) else f"*{text}"
+
+
+def _parts(dim: Dim) -> list[Dim]:
+    """What is there for each example and what is there once; nothing for sizes that are no such sum."""
+    if not isinstance(dim, Expr) or len(dim.terms) != 2 or min(factor for _, factor in dim.terms) < 0:
+        return []
+    return [Expr((term,)) if term[0] else term[1] for term in dim.terms]
 
 
 def _is_sum(text: str) -> bool:

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
+from netdsl.backends.torch_formulas import Formula, Values, axes, best, by_argument, by_axis, constants, more
 from netdsl.backends.torch_merge import Fill, Walk
-from netdsl.backends.torch_names import identifier
+from netdsl.backends.torch_names import identifier, literal, same
 from netdsl.backends.torch_sketch import Block, Sketch, as_chain, sketch
-from netdsl.backends.torch_trees import ATOM, POWER, PRODUCT, SUM, Code, Make, Slot, imports_in, slots_in
+from netdsl.backends.torch_trees import (
+    ATOM,
+    PRODUCT,
+    Code,
+    Make,
+    Slot,
+    imports_in,
+    makes_in,
+    slots_in,
+)
 from netdsl.ir.graph import Graph
 from netdsl.ir.types import Tensor
 
 # What torch calls the width that a layer takes, and what it is called where some layer gives the same width.
 _BOTH_WAYS: Final = {"in_channels": "channels", "in_features": "features"}
-_TAKEN: Final = (*_BOTH_WAYS, "num_features", "num_channels", "input_size", "embed_dim", "normalized_shape")
+_INTO: Final = (*_BOTH_WAYS, "num_features", "num_channels", "input_size", "embed_dim", "normalized_shape")
+_TAKEN: Final = (*_INTO, *_BOTH_WAYS.values())
 # What torch calls the width that a layer gives, and what it is called where the block gives another.
-_GIVEN: Final = {"out_channels": "hidden_channels", "out_features": "hidden_features"}
+_OUT: Final = {"out_channels": "hidden_channels", "out_features": "hidden_features"}
+_GIVEN: Final = (*_OUT, *_OUT.values())
+_WIDTHS: Final = (*_TAKEN, *_GIVEN)
+_REQUIRED: Final = object()  # the default of an argument without one
 _DEEPEST: Final = 12  # a sequence nested deeper than this is a class: Python allows 200 open parentheses
 
 Column: TypeAlias = tuple[str, ...]  # the values of a number in each graph, told apart by type
@@ -29,6 +44,13 @@ class Argument:
 
     name: str
     values: tuple[Any, ...]
+    default: Any = _REQUIRED
+
+    @property
+    def declaration(self) -> str:
+        """What stands for it in the signature."""
+        told = f"{self.name}: {self.annotation}"
+        return told if self.default is _REQUIRED else f"{told} = {literal(self.default)}"
 
     @property
     def annotation(self) -> str:
@@ -57,21 +79,24 @@ class ModuleClass:
         code = self.code(slot)
         if code.level == ATOM:
             return code.text
-        if code.level == PRODUCT and " // " in code.text:
+        if _is_share(code):
             return f"{code.text.rpartition(' ')[2].removesuffix('s')}_size"
         return slot.hint
 
     def shape_names(self) -> dict[tuple[Any, ...], str]:
         """What sizes that differ are called in comments: the argument, or what is computed of it."""
-        return {
-            slot.values: self.attribute(slot) if "//" in self.code(slot).text else self.code(slot).text
-            for slot in _slots(self.sketch)
-        }
+        found = {argument.values: argument.name for argument in self.arguments}
+        for slot in _slots(self.sketch):
+            code = self.code(slot)
+            found[slot.values] = self.attribute(slot) if _is_share(code) else code.text
+        return found
 
     def make(self, number: int) -> Make:
         """The constructor call for the graph `number`."""
-        given = tuple((argument.name, argument.values[number]) for argument in self.arguments)
-        return Make(self, given, positional=len(given) if len(given) <= 2 else 0)
+        given = [(a.name, a.values[number]) for a in self.arguments if not same(a.values[number], a.default)]
+        required = sum(argument.default is _REQUIRED for argument in self.arguments)
+        defaults = tuple((a.name, a.default) for a in self.arguments if a.default is not _REQUIRED)
+        return Make(self, tuple(given), required if required <= 2 else 0, defaults=defaults)
 
 
 class Classes:
@@ -152,39 +177,98 @@ def _merged(graphs: list[Graph], drawn: Sketch, walks: list[Walk]) -> ModuleClas
             argument = Argument(identifier(name, {a.name for a in made.arguments}), values)
             made.arguments.append(argument)
             made.codes[key] = Code(argument.name)
-    _name_others(made, columns)
+    _Others(made).name(columns)
+    passed = _passed_on(made.sketch)
+    for argument in made.arguments:
+        argument.default = passed.get(column(argument.values), _REQUIRED)
+    made.arguments.sort(key=lambda argument: argument.default is not _REQUIRED)
     return made
 
 
-def _name_others(made: ModuleClass, columns: dict[Column, list[Slot]]) -> None:
-    """Numbers that the block's own parameters do not name: what follows from those, or by what torch calls them."""
-    parameters = list(made.arguments)
-    inferred: list[Argument] = []
-    for key, slots in columns.items():
-        if key in made.codes:
-            continue
-        hint = _hint(made, slots)
-        taken = hint in _TAKEN or hint in _BOTH_WAYS.values()
-        derived = (
-            _sum(slots[0].values, inferred) if taken else _derived(slots[0], hint, [*parameters, *inferred])
-        )
-        if derived is not None:
-            made.codes[key] = derived
-            continue
-        name = _free(hint, slots[0].owner, [*made.arguments, *inferred])
-        made.codes[key] = Code(name)
-        (inferred if taken else made.arguments).append(Argument(name, slots[0].values))
-    made.arguments[:0] = inferred
+def _passed_on(sketch: Sketch) -> dict[Column, Any]:
+    """The numbers that only pass on an argument of the layers inside, where some graph leaves it at its default."""
+    uses = Counter(column(slot.values) for slot in _slots(sketch))
+    defaults: dict[Column, list[Any]] = {}
+    for make in (make for applied in sketch.nodes for make in makes_in(applied.make)):
+        known = dict(make.defaults)
+        for name, value in make.arguments:
+            if isinstance(value, Slot) and name in known:
+                defaults.setdefault(column(value.values), []).append(known[name])
+    return {
+        key: first
+        for key, (first, *others) in defaults.items()
+        if len(others) + 1 == uses[key] and repr(first) in key and all(same(first, other) for other in others)
+    }
+
+
+class _Others:
+    """Names for the numbers that the block's own parameters do not name: what follows from those and from the sizes of
+    the inputs, or else an argument, by what torch calls it."""
+
+    def __init__(self, made: ModuleClass) -> None:
+        self.made = made
+        self.taken: list[Argument] = []  # what layers take
+        self.axes = axes(made.graphs)
+        self.constants = constants(made.graphs)
+
+    def name(self, columns: dict[Column, list[Slot]]) -> None:
+        # What is as large as an axis has its name, before anything else can take that.
+        exact = {column(axis.values) for axis in self.axes}
+        for key, slots in sorted(columns.items(), key=lambda entry: entry[0] not in exact):
+            if key not in self.made.codes:
+                self.made.codes[key] = self._code(slots)
+        self.made.arguments[:0] = self.taken
+
+    def _code(self, slots: list[Slot]) -> Code:
+        slot, hint = slots[0], _hint(self.made, slots)
+        exact = next((axis for axis in self.axes if axis.values == slot.values), None)
+        if exact is not None and hint not in _WIDTHS:
+            return self._argument(exact.name, slot, first=not exact.is_long)
+        found = None if exact else best([*self._by_arguments(slot.values, hint), *self._by_axes(slots, hint)])
+        if found is None:
+            return self._argument(hint, slot, first=hint in _TAKEN)
+        axis = found.axis
+        if axis is not None and column(axis.values) not in self.made.codes:
+            size = Slot(axis.values, axis.name)
+            made = self._argument(axis.name, size, first=not axis.is_long)
+            self.made.codes[column(axis.values)] = made
+            return found.code.on(made.text)
+        return found.code
+
+    def _by_arguments(self, values: Values, hint: str) -> Iterator[Formula]:
+        if hint in _TAKEN:
+            for argument in self.taken:
+                if values[0] > argument.values[0]:
+                    yield from more(values, argument.name, argument.values)
+            return
+        for argument in (*self.made.arguments, *self.taken):
+            yield from by_argument(values, argument.name, argument.values, hint, self.constants)
+
+    def _by_axes(self, slots: list[Slot], hint: str) -> Iterator[Formula]:
+        values, is_width = slots[0].values, hint in _WIDTHS
+        for axis in self.axes:
+            known = self.made.codes.get(column(axis.values))
+            if known is None and hint not in _GIVEN:
+                found = by_axis(values, axis, is_width=is_width, uses=len(slots))
+                yield from (formula.less_likely() for formula in found)
+            elif known is not None and known.level == ATOM:
+                named = axis._replace(name=known.text)
+                yield from by_axis(values, named, is_width=is_width, uses=len(slots))
+
+    def _argument(self, wished: str, slot: Slot, *, first: bool) -> Code:
+        name = _free(wished, slot.owner, [*self.made.arguments, *self.taken])
+        (self.taken if first else self.made.arguments).append(Argument(name, slot.values))
+        return Code(name)
 
 
 def _hint(made: ModuleClass, slots: list[Slot]) -> str:
     """What a number would be called: what a layer takes, or gives; `channels` if one does both."""
     hints = list(dict.fromkeys(slot.hint for slot in slots))
     taken = next((hint for hint in hints if hint in _BOTH_WAYS), None)
-    if taken is not None and hints[0] in _TAKEN:
-        return _BOTH_WAYS[taken] if any(hint in _GIVEN for hint in hints) else taken
-    if hints[0] in _GIVEN and not _is_given(made, slots[0].values):
-        return _GIVEN[hints[0]]
+    if taken is not None and hints[0] in _INTO:
+        return _BOTH_WAYS[taken] if any(hint in _OUT for hint in hints) else taken
+    if hints[0] in _OUT and not _is_given(made, slots[0].values):
+        return _OUT[hints[0]]
     return hints[0]
 
 
@@ -197,52 +281,9 @@ def _is_given(made: ModuleClass, values: tuple[Any, ...]) -> bool:
     )
 
 
-def _derived(slot: Slot, hint: str, parameters: list[Argument]) -> Code | None:
-    """A number that follows from one parameter: a multiple of it, half of it as padding, a number divided by it, or the
-    root of one over either."""
-    for parameter in parameters:
-        if all(type(base) is int and base > 0 for base in parameter.values):
-            pairs = list(zip(slot.values, parameter.values, strict=True))
-            if all(type(value) is int and value >= 0 for value in slot.values):
-                found = _whole(pairs, parameter.name, hint)
-            else:
-                found = _root(pairs, parameter.name)
-            if found is not None:
-                return found
-    return None
-
-
-def _sum(values: tuple[Any, ...], inferred: list[Argument]) -> Code | None:
-    """What a layer takes that is a constant more than what another takes, as in a dense block."""
-    for argument in inferred:
-        if all(type(value) is int for value in (*values, *argument.values)):
-            more = {value - base for value, base in zip(values, argument.values, strict=True)}
-            if len(more) == 1 and min(more) > 0:
-                return Code(f"{argument.name} + {min(more)}", SUM)
-    return None
-
-
-def _whole(pairs: list[tuple[Any, int]], name: str, hint: str) -> Code | None:
-    first, base = pairs[0]
-    factor, product = first // base, first * base
-    if factor > 1 and all(v == factor * b for v, b in pairs):
-        return Code(f"{factor} * {name}", PRODUCT)
-    if hint == "padding" and all(v == b // 2 for v, b in pairs):
-        return Code(f"{name} // 2", PRODUCT)
-    if product and all(v * b == product for v, b in pairs):
-        return Code(f"{product} // {name}", PRODUCT)
-    return None
-
-
-def _root(pairs: list[tuple[Any, int]], name: str) -> Code | None:
-    if not all(type(value) is float and value > 0 for value, _ in pairs):
-        return None
-    if all(v == b**-0.5 for v, b in pairs):
-        return Code(f"{name}**-0.5", POWER)
-    total = round(pairs[0][1] * pairs[0][0] ** -2)
-    if total and all(total % b == 0 and v == (total // b) ** -0.5 for v, b in pairs):
-        return Code(f"({total} // {name}) ** -0.5", POWER)
-    return None
+def _is_share(code: Code) -> bool:
+    """Whether a number is a constant divided by an argument: how much each of so many gets."""
+    return code.level == PRODUCT and " // " in code.text and not code.base
 
 
 def _free(hint: str, owner: str, arguments: list[Argument]) -> str:

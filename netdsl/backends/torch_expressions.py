@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from netdsl.backends.torch_trees import (
     Code,
     Device,
     Make,
+    Numbered,
     Pairs,
     Repeat,
     Slot,
@@ -36,6 +38,9 @@ from netdsl.ir.dims import Expr, symbols
 from netdsl.ops.target import Call, Index, Infix, Method, Prefix, Stride, Symbol
 
 WIDTH: Final = 100
+
+_DIGITS: Final = 15
+_SMALLEST, _LARGEST = 1e-3, 1e3
 
 _LEVELS: Final = {
     **dict.fromkeys(("<", "<=", ">", ">=", "==", "!="), COMPARE),
@@ -75,6 +80,9 @@ class Writer:
         writer = _WRITERS.get(type(tree))
         if writer is not None:
             return writer(self, tree)
+        if type(tree) is float:
+            text, level = self._float(abs(tree))
+            return (f"-{text}", UNARY) if tree < 0 else (text, level)
         if type(tree) in (int, float):
             return literal(tree), UNARY if tree < 0 else ATOM
         return literal(tree), ATOM
@@ -90,6 +98,19 @@ class Writer:
     def arguments(self, args: tuple[Any, ...], kwargs: tuple[tuple[str, Any], ...]) -> list[str]:
         named = [f"{plain(name)}={self.text(value)}" for name, value in kwargs]
         return [self.text(arg) for arg in args] + named
+
+    def _float(self, number: float) -> tuple[str, int]:
+        """A positive number; one of many digits as the root or logarithm of an integer, where it is exactly that."""
+        text = literal(number)
+        if len(text) < _DIGITS or not _SMALLEST < number < _LARGEST:
+            return text, ATOM
+        power, root = ("0.5", round(number**2)) if number > 1 else ("-0.5", round(number**-2))
+        if math.isqrt(root) ** 2 != root and number == root ** float(power):
+            return f"{root}**{power}", POWER
+        base = round(math.exp(min(number, 10)))
+        if base > 1 and number == math.log(base):
+            return f"{self.function('math.log')}({base})", ATOM
+        return text, ATOM
 
     def _call(self, tree: Call) -> tuple[str, int]:
         return f"{self.function(tree.function)}({', '.join(self.arguments(tree.args, tree.kwargs))})", ATOM
@@ -111,7 +132,7 @@ class Writer:
             left, right = self.text(tree.left, ATOM), self.text(tree.right, UNARY)
             simple = _SIMPLE.fullmatch(left) and _SIMPLE.fullmatch(right)
             return (f"{left}**{right}" if simple else f"{left} ** {right}"), level
-        left = self.text(tree.left, level + 1 if level == COMPARE else level)
+        left = self.text(tree.left, level + 1 if level == COMPARE or _is_mixed(tree) else level)
         return f"{left} {tree.op} {self.text(tree.right, level + 1)}", level
 
     def _prefix(self, tree: Prefix) -> tuple[str, int]:
@@ -180,8 +201,19 @@ class Writer:
         text = f"{self.text(tree.item)} for _ in range({tree.count})"
         return (text if tree.alone else f"*[{text}]"), ATOM
 
+    def _numbered(self, tree: Numbered) -> tuple[str, int]:
+        stem = literal(tree.stem.replace("{", "{{").replace("}", "}}"))[:-1]
+        bounds = f"{tree.start}, {tree.start + tree.count}" if tree.start else str(tree.count)
+        return f'(f{stem}{{i}}", {self.text(tree.item)}) for i in range({bounds})', ATOM
+
     def _list(self, tree: list[Any]) -> tuple[str, int]:
         return f"[{', '.join(map(self.text, tree))}]", ATOM
+
+
+def _is_mixed(tree: Infix) -> bool:
+    """Whether only a reader needs parentheses, as in `(a * b) @ c`."""
+    ops = (tree.op, tree.left.op) if isinstance(tree.left, Infix) else ()
+    return "@" in ops and len({*ops}) == 2 and all(_LEVELS[op] == PRODUCT for op in ops)
 
 
 def _level(node: ast.expr) -> int:
@@ -210,6 +242,7 @@ _WRITERS: Final[dict[type, Callable[[Writer, Any], tuple[str, int]]]] = {
     Chain: Writer._chain,
     Pairs: Writer._pairs,
     Repeat: Writer._repeat,
+    Numbered: Writer._numbered,
     tuple: Writer._tuple,
     list: Writer._list,
 }

@@ -20,6 +20,7 @@ from netdsl.ir.graph import Graph
 from netdsl.ops.target import Index
 
 INDENT: Final = " " * 8
+FEWEST: Final = 3  # so many layers are a loop
 _WORDS: Final = {
     "n": "batch",
     "c": "channels",
@@ -43,11 +44,22 @@ class Access(NamedTuple):
 
 
 class Loop(NamedTuple):
-    """A container whose layers may follow each other: `for layer in self.layers`."""
+    """A container whose layers may follow each other: `for layer in self.layers`, or in `self.layers[1:]` of a list."""
 
     labels: tuple[str, ...]
     text: str
     item: str
+    has_slices: bool = True
+
+    def part(self, label: str, count: int) -> str:
+        """The text of so many layers from this one on; "" where they cannot be taken alone."""
+        start = self.labels.index(label)
+        if count == len(self.labels):
+            return self.text
+        if not self.has_slices or count < FEWEST:
+            return ""
+        stop = start + count
+        return f"{self.text}[{start or ''}:{stop if stop < len(self.labels) else ''}]"
 
 
 class Written(NamedTuple):
@@ -73,7 +85,7 @@ class Forward:
     shapes: ShapeText
     returns: str = ""  # what makes the result of several outputs; "" for one
     avoid: frozenset[str] = frozenset()  # names that variables cannot have
-    loops: Mapping[str, Loop] = field(default_factory=dict)  # by the label of the first layer
+    loops: Mapping[str, Loop] = field(default_factory=dict)  # by the label of each layer
     steps: list[Step] = field(default_factory=list)
     value: Any = None
     note: str = ""
@@ -103,9 +115,10 @@ class Forward:
             last = written.pop()
             self.value, self.note = last.tree, last.note
         lines = self._tensors_reached() + self._sizes_read()
-        for training, group in groupby(range(len(written)), key=lambda place: self.steps[place].training):
-            inside = self._group([*group], written)
-            lines += self._in_training(training, inside) if training else inside
+        for training, group in groupby(range(len(written)), key=lambda place: self.steps[place].training > 0):
+            places = [*group]
+            inside = self._group(places, written)
+            lines += self._in_training(places, inside) if training else inside
         return lines
 
     @property
@@ -141,7 +154,7 @@ class Forward:
         entry = self.steps[place].applied
         used = [value for value in entry.node.results if value in self.variables.last]
         scripted = entry.make is not None and self.reach(entry).scripted
-        looped = any(entry.node.label in loop.labels for loop in self.loops.values())
+        looped = entry.node.label in self.loops
         if self._typed_optional(place):
             return False
         return not scripted and not looped and used == [self.sketch.graph.outputs[0].value]
@@ -196,40 +209,44 @@ class Forward:
         for place in places:
             if place < skip_to:
                 continue
-            loop = self.loops.get(self.steps[place].applied.node.label or "")
-            if loop is not None and self._is_loop(place, loop, written):
-                lines += self._loop(place, loop, written[place])
-                skip_to = place + len(loop.labels)
+            label = self.steps[place].applied.node.label or ""
+            loop = self.loops.get(label)
+            count = self._alike(place, loop, written) if loop is not None else 0
+            layers = loop.part(label, count) if loop is not None else ""
+            if loop is not None and layers:
+                lines += self._loop(place, layers, loop, written[place])
+                skip_to = place + count
             else:
                 lines += self._step(place, written[place])
         return lines
 
-    def _loop(self, first: int, loop: Loop, written: Written) -> list[str]:
+    def _loop(self, first: int, layers: str, loop: Loop, written: Written) -> list[str]:
         item = unique(loop.item, {*self.variables.of.values(), *self.writer.sizes.values()})
         indent = INDENT + "    " * bool(self.steps[first].training)
         tree = Use(written.tree.args, written.tree.kwargs, item)
         body = statement(self.writer, indent + "    ", written.target, tree)
-        return [f"{indent}for {item} in {loop.text}:", *body]
+        return [f"{indent}for {item} in {layers}:", *body]
 
-    def _is_loop(self, first: int, loop: Loop, written: list[Written]) -> bool:
-        """Whether each layer of a container takes what the one before it gives, all else being equal."""
-        if first + len(loop.labels) > len(written) or any(self.uses[label] > 1 for label in loop.labels):
-            return False
+    def _alike(self, first: int, loop: Loop, written: list[Written]) -> int:
+        """How many layers of a container, from this one on, take what the one before gives, all else being equal."""
         target, kind = written[first].target, (self.steps[first].training, None)
+        labels = loop.labels[loop.labels.index(self.steps[first].applied.node.label or "") :]
         rest: Any = None
-        for place, label in enumerate(loop.labels, first):
+        for place, label in enumerate(labels, first):
+            if place == len(written) or self.uses[label] > 1:
+                return place - first
             step, tree = self.steps[place], written[place].tree
             alike = written[place].target == target and (step.training, step.applied.gives) == kind
             if step.applied.node.label != label or not alike or not isinstance(tree, Use):
-                return False
+                return place - first
             before = tree.args[0].number if tree.args and isinstance(tree.args[0], Value) else -1
             others = (tree.args[1:], tree.kwargs)
             if f"{self.variables.of.get(before)} = " != target or before in values_in(others):
-                return False
+                return place - first
             if place > first and ((before,) != self.steps[place - 1].applied.node.results or rest != others):
-                return False
+                return place - first
             rest = others
-        return True
+        return len(labels)
 
     def _step(self, place: int, written: Written) -> list[str]:
         indent = INDENT + "    " * bool(self.steps[place].training)
@@ -267,8 +284,8 @@ class Forward:
             return False
         return node.op.outputs[node.results.index(value)].when_training
 
-    def _in_training(self, training: int, inside: list[str]) -> list[str]:
-        values = {v for s in self.steps if s.training == training for v in s.applied.node.results}
+    def _in_training(self, places: Sequence[int], inside: list[str]) -> list[str]:
+        values = {value for place in places for value in self.steps[place].applied.node.results}
         names = [self.variables.of[o.value] for o in self.sketch.graph.outputs if o.value in values]
         declared = [f"{INDENT}{name}: Tensor | None = None" for name in dict.fromkeys(names)]
         return [*declared, f"{INDENT}if self.training:", *inside]

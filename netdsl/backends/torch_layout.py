@@ -6,9 +6,10 @@ from typing import Any, Final, NamedTuple
 
 from netdsl.backends.torch_expressions import WIDTH, Writer
 from netdsl.backends.torch_names import comment, dotted, literal, plain
-from netdsl.backends.torch_trees import ATOM, Chain, Make, Pairs, Repeat, Use, chain_call, split
-from netdsl.ops.target import Call, Method
+from netdsl.backends.torch_trees import ATOM, SUM, Chain, Make, Pairs, Repeat, Use, chain_call, split
+from netdsl.ops.target import Call, Infix, Method
 
+_SUMS: Final = ("+", "-")
 _ROOMY: Final = 3  # a sequence of this many layers has a line for each
 
 
@@ -39,11 +40,23 @@ def layout(writer: Writer, indent: str, before: str, tree: Any, after: str) -> l
         line = f"{indent}{before}{writer.text(tree)}{after}"
         if len(line) <= WIDTH:
             return [line]
+    steps: list[str] = []
+    if isinstance(tree, Method) and isinstance(tree.receiver, Method):
+        steps = _calls(writer, tree, indent + "    ")
+    elif isinstance(tree, Infix) and tree.op in _SUMS:
+        steps = _terms(writer, tree, indent + "    ")
+    if steps:
+        return [f"{indent}{before}(", *steps, f"{indent}){after}"]
     brackets = _brackets(writer, tree)
     if brackets is None or not brackets.parts:
         return [f"{indent}{before}{writer.text(tree)}{after}"]
     lines = [f"{indent}{before}{brackets.opening}"]
     inner = indent + "    "
+    if isinstance(tree, Call | Use | Method) and not _is_roomy(tree):
+        texts = writer.arguments(tree.args, tree.kwargs)
+        line = f"{inner}{', '.join(texts)}"
+        if len(line) <= WIDTH:
+            return [*lines, line, f"{indent}{brackets.closing}{after}"]
     comma = "," if len(brackets.parts) > 1 else ""
     for prefix, part in brackets.parts:
         if isinstance(part, Repeat):
@@ -52,6 +65,27 @@ def layout(writer: Writer, indent: str, before: str, tree: Any, after: str) -> l
             lines += layout(writer, inner, prefix, part, comma)
     lines.append(f"{indent}{brackets.closing}{after}")
     return lines
+
+
+def _calls(writer: Writer, tree: Any, indent: str) -> list[str]:
+    """`x.split(…).transpose(…).flatten(…)`, a line for each call; the first is beside a plain name."""
+    if not isinstance(tree, Method):
+        return []
+    inside = ", ".join(writer.arguments(tree.args, tree.kwargs))
+    call = f".{dotted(tree.name)}({inside})"
+    before = _calls(writer, tree.receiver, indent)
+    receiver = "" if before else writer.text(tree.receiver, ATOM)
+    if receiver.isidentifier():
+        return [f"{indent}{receiver}{call}"]
+    return [*(before or [f"{indent}{receiver}"]), f"{indent}{call}"]
+
+
+def _terms(writer: Writer, tree: Infix, indent: str) -> list[str]:
+    """`a + b - c`, a line for each term."""
+    left = tree.left
+    is_sum = isinstance(left, Infix) and left.op in _SUMS
+    before = _terms(writer, left, indent) if is_sum else [f"{indent}{writer.text(left, SUM)}"]
+    return [*before, f"{indent}{tree.op} {writer.text(tree.right, SUM + 1)}"]
 
 
 def _repeated(writer: Writer, indent: str, part: Repeat, comma: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -38,6 +38,7 @@ class Walk:
         nodes = tuple(self.applied(entry) for entry in sketch.nodes)
         for rule in graph.inits:
             self.key.append((rule.pattern, rule.init.kind, repr(rule.init.arguments())))
+        self.key.append(graph.ties)
         self.key.append(sketch.passed)
         return Sketch(graph, nodes, learned, fixed, sketch.passed)
 
@@ -47,6 +48,8 @@ class Walk:
         self.key.append(
             (kind if entry.make is None else "", node.label, node.names, node.results, entry.gives)
         )
+        if entry.make is None and not isinstance(node.op, Graph):
+            self.key.append(tuple(_structural(node.op.arguments())))
         self.owner = node.label or kind
         return Applied(node, self.tree(entry.make), self.tree(entry.use), entry.gives)
 
@@ -138,6 +141,13 @@ class Fill(Walk):
 
     def positional(self, ordinal: int) -> int:
         return max(walk.makes[ordinal].positional for walk in self.walks)
+
+
+def _structural(arguments: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What says what a function does, not at which sizes: words, patterns, and axes, in whose names torch has `dim`."""
+    for name, value in arguments.items():
+        if isinstance(value, str) or "dim" in name:
+            yield name, value
 
 
 def _is_literal(value: Any) -> bool:

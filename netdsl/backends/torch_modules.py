@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from netdsl.backends.errors import BackendError
 from netdsl.backends.torch_expressions import Writer
-from netdsl.backends.torch_forward import INDENT, Access, Forward, Loop
+from netdsl.backends.torch_forward import FEWEST, INDENT, Access, Forward, Loop
 from netdsl.backends.torch_layout import statement
 from netdsl.backends.torch_names import (
     CONTAINER_ATTRIBUTES,
@@ -27,8 +27,7 @@ from netdsl.ir.graph import Graph
 from netdsl.ir.types import Tensor
 from netdsl.ops.target import Call
 
-_MANY: Final = 3  # so many layers are a loop
-_ALIKE: Final = (*TORCH_ROOTS, "torchvision")  # layers from there without a label have no state of their own
+KNOWN_ROOTS: Final = (*TORCH_ROOTS, "torchvision")  # layers from elsewhere may hold anything
 
 
 @dataclass
@@ -85,8 +84,8 @@ class Attributes:
             self.taken.add(self.numbers[value])
         return self.numbers[value]
 
-    def loops(self) -> dict[str, Loop]:
-        """The containers that `forward` may run through, by the label of their first layer."""
+    def loops(self, *, slices: bool) -> dict[str, Loop]:
+        """The containers that `forward` may run through, by the labels of their layers."""
         found: dict[str, Loop] = {}
         for name, branch in self.root.parts.items():
             for path, inside in _containers(name, branch):
@@ -94,7 +93,7 @@ class Attributes:
                 word = path.rpartition(".")[2]
                 item = identifier(word[:-1] if word.endswith("s") else "", (), "layer")
                 labels = tuple(f"{path}.{part}" for part in inside.parts)
-                found[labels[0]] = Loop(labels, text, item)
+                found |= dict.fromkeys(labels, Loop(labels, text, item, inside.is_list and slices))
         return found
 
     def _place(self, label: str, applied: Applied) -> None:
@@ -170,7 +169,7 @@ def _identity(applied: Applied) -> Any:
     """What layers without a label share an attribute by: all that makes them, or the node where they may have state."""
     make = applied.make
     function = make.function if isinstance(make, Make) else None
-    foreign = isinstance(function, str) and function.split(".")[0] not in _ALIKE
+    foreign = isinstance(function, str) and function.split(".")[0] not in KNOWN_ROOTS
     return applied.node.results if foreign else make
 
 
@@ -202,7 +201,7 @@ def _containers(path: str, branch: Branch) -> Iterator[tuple[str, Branch]]:
         layers = all(part.made is not None and not part.parts for part in branch.parts.values())
         in_order = not branch.is_list or [*branch.parts] == [str(n) for n in range(len(branch.parts))]
         unusual = (MODULE_ATTRIBUTES | CONTAINER_ATTRIBUTES).intersection(branch.parts)
-        if layers and in_order and not unusual and not branch.access.scripted and len(branch.parts) >= _MANY:
+        if layers and in_order and not unusual and not branch.access.scripted and len(branch.parts) >= FEWEST:
             yield path, branch
     for name, part in branch.parts.items():
         yield from _containers(f"{path}.{name}", part)
@@ -258,7 +257,8 @@ def _parameter(writer: Writer, entry: Learned, access: Access) -> list[str]:
     else:
         lines = statement(writer, INDENT, "", Use((name, made), (), "self.register_parameter"))
     if entry.fill is not None:
-        lines += statement(writer, INDENT, "", replace(entry.fill, args=(Code(access.text),)))
+        filled = replace(entry.fill, args=(Code(access.text), *entry.fill.args))
+        lines += statement(writer, INDENT, "", filled)
     return lines
 
 

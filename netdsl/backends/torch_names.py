@@ -7,6 +7,7 @@ import re
 import textwrap
 import unicodedata
 from collections.abc import Container, Iterable
+from itertools import groupby
 from typing import Any, Final
 
 
@@ -52,6 +53,7 @@ CONTAINER_ATTRIBUTES: Final = _names(
 )
 
 DOC_WIDTH: Final = 94  # of a line of a docstring, which stands between quotes
+_PROSE: Final = re.compile(r"(?![-*+|>#] )(?!\d+[.)] )\S")
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _DOTTED: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*", re.ASCII)
 
@@ -173,6 +175,17 @@ def docstring(lines: Iterable[str], indent: str) -> list[str]:
         return [f'{indent}"""{escaped[0]}"""']
     body = [f"{indent}{line}" if line else "" for line in escaped[1:]]
     return [f'{indent}"""{escaped[0]}', *body, f'{indent}"""']
+
+
+def reflowed(lines: Iterable[str], width: int) -> list[str]:
+    """Prose with its paragraphs filled anew where a line is too long; lists and what is indented stay as they are."""
+    found: list[str] = []
+    for is_prose, group in groupby(lines, lambda line: _PROSE.match(line) is not None):
+        paragraph = list(group)
+        if is_prose and any(len(line) > width for line in paragraph):
+            paragraph = _wrapped(" ".join(paragraph), width)
+        found += paragraph
+    return found
 
 
 def _wrapped(line: str, width: int) -> list[str]:

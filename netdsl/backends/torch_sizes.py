@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from netdsl.backends.torch_names import same
@@ -74,6 +74,22 @@ def _read(place: Place, name: str) -> str:
     return f"{text} // {place.factor}" if place.factor > 1 else text
 
 
+def named_axes(graphs: Sequence[Graph]) -> Iterator[tuple[str, tuple[Dim, ...]]]:
+    """What the source calls the axes of the inputs of graphs that share a class, with the size in each graph."""
+    for entries in zip(*(graph.inputs for graph in graphs), strict=True):
+        names = entries[0].axes
+        if names and all(entry.axes == names and isinstance(entry.type, Tensor) for entry in entries):
+            shapes = zip(
+                *(entry.type.shape for entry in entries if isinstance(entry.type, Tensor)), strict=True
+            )
+            yield from ((name, sizes) for name, sizes in zip(names, shapes, strict=True) if name)
+
+
+def _is_usual(axes: Sequence[str]) -> bool:
+    """Whether the source calls axes, where it does, as torch does."""
+    return all(name in ("", letter) for name, letter in zip(axes, _LETTERS.get(len(axes), axes), strict=True))
+
+
 class ShapeText:
     """Shapes for the reader, of graphs that share a class: what differs has the name of an argument, or a letter."""
 
@@ -82,6 +98,12 @@ class ShapeText:
         self.known = dict(known)
         self.letters: dict[tuple[str, tuple[Any, ...]], str] = {}
         self.taken = {name for graph in graphs for name in graph.symbols} | set(known.values())
+        self.axes: dict[tuple[Any, ...], list[str]] = {}
+        for name, column in named_axes(graphs):
+            if name not in self.taken and column not in self.known:
+                self.axes.setdefault(column, []).append(name)
+        self.usual = all(_is_usual(entry.axes) for graph in graphs for entry in graph.inputs)
+        self.taken |= {name for names in self.axes.values() for name in names}
 
     def value(self, number: int) -> str:
         """The type of a value, as `[N, 10, 24, 24]`; nothing where it is not known."""
@@ -94,38 +116,52 @@ class ShapeText:
         ):
             return ""
         shapes = [t.shape for t in types if isinstance(t, Tensor)]
+        columns = list(zip(*shapes, strict=True))
         dims = (
-            self.dim(tuple(column), axis, first.rank) for axis, column in enumerate(zip(*shapes, strict=True))
+            self.dim(column, axis, first.rank, columns[:axis].count(column))
+            for axis, column in enumerate(columns)
         )
         text = "[" + ", ".join(dims) + "]"
         dtypes = {t.dtype for t in types if isinstance(t, Tensor)}
         return text if dtypes != {first.dtype} or first.dtype == "float32" else first.dtype + text
 
-    def dim(self, column: tuple[Dim, ...], axis: int, rank: int) -> str:
+    def dim(self, column: tuple[Dim, ...], axis: int, rank: int, before: int) -> str:
+        """What to call the sizes of an axis, which `before` axes have as well."""
         if all(same(dim, column[0]) for dim in column):
             return str(column[0])
-        letters = _LETTERS.get(rank, "")
+        letters = _LETTERS.get(rank, "") if self.usual else ""
         stem = letters[axis] if letters else "D"
-        name = self.known.get(column) or self.letters.get((stem, column)) or self.related(stem, column)
+        axes = {other: names[min(before, len(names) - 1)] for other, names in self.axes.items()}
+        name = self.known.get(column) or axes.get(column) or self.letters.get((stem, column))
+        name = name or self.related(stem, column, axes)
         if name is None:
             name = self.letters[stem, column] = self.free(stem)
         return name
 
-    def related(self, stem: str, column: tuple[Dim, ...]) -> str | None:
+    def related(self, stem: str, column: tuple[Dim, ...], axes: Mapping[tuple[Any, ...], str]) -> str | None:
         """`column` by one that has a name: a half, a double, some more or less of it."""
-        letters = {name: other for (letter, other), name in self.letters.items() if letter == stem}
-        named = {name: other for other, name in self.known.items()} if stem == "C" else {}
-        for name, other in {**letters, **named}.items():
-            pairs = list(zip(column, other, strict=True))
-            if not all(isinstance(dim, int | Expr) for pair in pairs for dim in pair):
-                continue
-            for factor in (2, 3, 4, 8, 16, 32):
+        letters = {name: other for other, name in axes.items()}
+        letters |= {name: other for (letter, other), name in self.letters.items() if letter == stem}
+        named = {name: other for other, name in self.known.items()} if stem == "C" or not self.usual else {}
+        columns = {
+            name: list(zip(column, other, strict=True))
+            for name, other in {**letters, **named}.items()
+            if all(isinstance(dim, int | Expr) for dim in (*column, *other))
+        }
+        # The smallest factor says most: `2*expand`, though it is `8*squeeze` too.
+        for factor in (2, 3, 4, 8, 16, 32):
+            for name, pairs in columns.items():
+                if not name.isidentifier():
+                    continue
                 if all(dim == base // factor for dim, base in pairs):
                     return f"{name}//{factor}"
                 if all(dim == factor * base for dim, base in pairs):
                     return f"{factor}*{name}"
-            offset = column[0] - other[0]
-            if isinstance(offset, int) and all(dim - base == offset for dim, base in pairs):
+        for name, pairs in columns.items():
+            offset = pairs[0][0] - pairs[0][1]
+            if not isinstance(offset, int) or any(dim - base != offset for dim, base in pairs):
+                continue
+            if not all(isinstance(base, int) and base < 2 * abs(offset) for _, base in pairs):
                 return f"{name} {'+' if offset > 0 else '-'} {abs(offset)}"
         return None
 

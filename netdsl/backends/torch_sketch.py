@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from netdsl.backends.torch_names import CONTAINER_ATTRIBUTES, MODULE_ATTRIBUTES
 from netdsl.backends.torch_sizes import size_places
 from netdsl.backends.torch_trees import Chain, Make, Use, Value, on_device, on_values, sizes_in
 from netdsl.ir.dims import symbol
-from netdsl.ir.graph import Buffer, Graph, Literal, Node, Parameter
+from netdsl.ir.graph import Buffer, Graph, Initialiser, Literal, Node, Parameter
 from netdsl.ops.base import Layer
 from netdsl.ops.target import Call, Symbol, call
 
@@ -30,7 +30,7 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """A `param`: the call that makes its tensor, and the one of `nn.init` that fills it, where there is one."""
+    """A `param`: the call that makes its tensor, and that of `nn.init` on it, without it, where there is one."""
 
     parameter: Parameter
     make: Call
@@ -87,27 +87,42 @@ def as_chain(graph: Graph, applied: tuple[Applied, ...]) -> Chain | None:
     if graph.parameters or graph.buffers or graph.outputs[0].when_training:
         return None
     value = 0
-    labels: list[str] = []
-    for one in applied:
-        label = one.node.label
-        if label is None or label in labels or not _can_name_item(label) or len(one.node.results) != 1:
+    items: dict[str, Make | Chain] = {}
+    for place, one in enumerate(applied):
+        made = one.make or _as_layer(one.node)
+        label = one.node.label or (str(place) if one.make is None else "")
+        if made is None or label in items or not _can_name_item(label) or len(one.node.results) != 1:
             return None
-        if one.use != Use((Value(value),), ()) or one.gives is not None:
+        if one.node.operands != (value,) or one.gives is not None:
             return None
-        labels.append(label)
+        if one.make is not None and one.use != Use((Value(value),), ()):
+            return None
+        items[label] = made
         value = one.node.results[0]
     if graph.outputs[0].value != value:
         return None
-    return Chain(tuple(labels), tuple(one.make for one in applied))
+    return Chain(tuple(items), tuple(items.values()))
 
 
-def initial(kind: str, arguments: Mapping[str, Any], *tensor: Any) -> Call:
+def _as_layer(node: Node) -> Make | None:
+    """A function as a layer, for want of a name of its own numbered by its place, as all items of a list are."""
+    op: Any = node.op
+    call = op.as_layer()
+    return call and Make(call.function, tuple(("", value) for value in call.args), len(call.args))
+
+
+def filled(init: Initialiser, tensor: Any) -> Call:
     """The call of `nn.init` that fills `tensor`."""
-    return Call(f"nn.init.{kind}_", tensor, tuple(arguments.items()))
+    return on_values(init.torch(), (tensor,))
 
 
 def _can_name_item(label: str) -> bool:
-    return "." not in label and label not in MODULE_ATTRIBUTES and label not in CONTAINER_ATTRIBUTES
+    return (
+        label != ""
+        and "." not in label
+        and label not in MODULE_ATTRIBUTES
+        and label not in CONTAINER_ATTRIBUTES
+    )
 
 
 def _applied(graph: Graph, node: Node, make_block: MakeBlock) -> Applied:
@@ -163,5 +178,8 @@ def _learned(parameter: Parameter) -> Learned:
     kwargs = {} if dtype == "float32" else {"dtype": Symbol(f"torch.{dtype}")}
     if init.kind in ("zeros", "ones"):
         return Learned(parameter, call(f"torch.{init.kind}", *shape, **kwargs), None)
-    made = call("torch.empty", *shape, **kwargs)
-    return Learned(parameter, made, initial(init.kind, init.arguments()))
+    fill = init.torch()
+    given = fill.args[1:]  # after the tensor
+    if init.kind == "constant":
+        return Learned(parameter, call("torch.full", shape, *given, **kwargs), None)
+    return Learned(parameter, call("torch.empty", *shape, **kwargs), replace(fill, args=given))

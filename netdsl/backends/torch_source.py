@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from netdsl.backends.torch_classes import Classes, ModuleClass
 from netdsl.backends.torch_expressions import WIDTH, Writer
 from netdsl.backends.torch_forward import INDENT, Forward
 from netdsl.backends.torch_initial import Rules
 from netdsl.backends.torch_modules import Attributes
-from netdsl.backends.torch_names import DOC_WIDTH, class_name, comment, docstring, identifier, unique
+from netdsl.backends.torch_names import (
+    DOC_WIDTH,
+    class_name,
+    comment,
+    docstring,
+    identifier,
+    reflowed,
+    unique,
+)
 from netdsl.backends.torch_sizes import ShapeText
-from netdsl.backends.torch_trees import Code, Slot
+from netdsl.backends.torch_ties import tie_lines
+from netdsl.backends.torch_trees import Code, Slot, makes_in
+from netdsl.ir.dims import Expr
 from netdsl.ir.graph import Graph
+from netdsl.passes import in_place
 
 __all__ = ["PythonFile", "source", "sources", "write"]
 
@@ -36,8 +47,12 @@ def sources(graphs: Sequence[Graph]) -> str:
     return write(graphs).text
 
 
-def write(graphs: Sequence[Graph]) -> PythonFile:
-    """The Python file of some models, and the names of their classes."""
+def write(graphs: Sequence[Graph], *, slices: bool = True) -> PythonFile:
+    """The Python file of some models, and the names of their classes.
+
+    With `slices`, `forward` may run through a part of a list, as `self.layers[1:]`, which TorchScript does not take.
+    """
+    graphs = [in_place(graph) for graph in graphs]
     classes = Classes(graphs)
     name_classes(classes, graphs)
     imported = imported_names(classes)
@@ -47,7 +62,7 @@ def write(graphs: Sequence[Graph]) -> PythonFile:
     sections: list[list[str]] = []
     for made in reversed(classes.classes):  # callers first: a class that none of them makes is not written
         if made in needed:
-            written = Class(made, classes, taken, imported)
+            written = Class(made, classes, taken, imported, slices)
             sections.append(written.sections())
             needed |= written.writer.classes
             used |= {*written.writer.used, *(["NamedTuple"] if written.outputs else [])}
@@ -76,18 +91,39 @@ def name_classes(classes: Classes, models: Sequence[Graph]) -> None:
 
 
 def _variant(name: str, made: ModuleClass, plain: ModuleClass, taken: set[str]) -> str:
-    """`BasicBlockWithDownsample`: the one label, or kind of layer, that a variant has and the plain block has not."""
+    """`BasicBlockWithDownsample`: the one label, parameter or kind of layer that only the variant has."""
     if made is plain:
         return name
+    if _labels(made) == _labels(plain) and len(_switched_on(made, plain)) == 1:
+        return _with(name, _switched_on(made, plain)[0], taken)
     for told in (_labels, _kinds):
         more = [part for part in told(made) if part not in told(plain)]
         fewer = [part for part in told(plain) if part not in told(made)]
         if len(more) == 1 and (not fewer or told is _kinds):
-            wished = f"{name}With{class_name(more[0], ())}"
-            return wished if wished not in taken else name
+            base, _, suffix = more[0].partition("With")
+            return _with(name, suffix if base in fewer else more[0], taken)
         if more or fewer:
             return name
     return name
+
+
+def _with(name: str, more: str, taken: set[str]) -> str:
+    wished = f"{name}With{class_name(more, ())}"
+    return wished if wished not in taken else name
+
+
+def _switched_on(made: ModuleClass, plain: ModuleClass) -> list[str]:
+    """The parameters that are 0, False, None or empty wherever the plain block is made, and never in the variant."""
+    off, on = ([dict(graph.arguments) for graph in each.graphs] for each in (plain, made))
+    names = [name for name, _ in plain.graphs[0].arguments]
+    return [
+        n for n in names if all(_is_off(a.get(n)) for a in off) and not any(_is_off(a.get(n)) for a in on)
+    ]
+
+
+def _is_off(value: object) -> bool:
+    """Whether an argument is 0, False, None or empty; a size that is not known is none of them."""
+    return not isinstance(value, Expr) and not value
 
 
 def _labels(made: ModuleClass) -> list[str]:
@@ -95,8 +131,14 @@ def _labels(made: ModuleClass) -> list[str]:
 
 
 def _kinds(made: ModuleClass) -> list[str]:
-    nodes = made.graphs[0].nodes
-    return list(dict.fromkeys(n.op.name if isinstance(n.op, Graph) else n.op.kind for n in nodes))
+    """The kinds of what a class applies; of blocks, what their classes are called, which have their names already."""
+    kinds: dict[str, None] = {}
+    for applied in made.sketch.nodes:
+        op: Any = applied.node.op
+        functions = [make.function for make in makes_in(applied.make)]
+        named = [function.name for function in functions if isinstance(function, ModuleClass)]
+        kinds.update(dict.fromkeys(named or [op.name if isinstance(op, Graph) else op.kind]))
+    return list(kinds)
 
 
 def imported_names(classes: Classes) -> dict[str, str]:
@@ -115,7 +157,7 @@ def imports(used: Iterable[str], imported: Mapping[str, str]) -> list[str]:
         module, _, last = full.rpartition(".")
         own = imported[full]
         modules.setdefault(module, []).append(last if own == last else f"{last} as {own}")
-    standard: list[str] = []
+    standard = ["import math"] if "math" in roots else []
     if "OrderedDict" in roots:
         standard.append("from collections import OrderedDict")
     if "NamedTuple" in roots:
@@ -134,6 +176,7 @@ class Class:
     classes: Classes
     taken: set[str]
     imported: Mapping[str, str]
+    slices: bool = True
 
     def __post_init__(self) -> None:
         self.graph = self.made.graphs[0]
@@ -164,8 +207,9 @@ class Class:
             made.append(f"{INDENT}self.init_weights()")
             told = docstring(["Start values other than torch's own."], INDENT)
             initial = [*signature("init_weights", [], "None"), *told, *initial, *self._inner_rules(rules)]
+        made += tie_lines(self.graph, self.attributes)
         if made:
-            head = [f"{a.name}: {a.annotation}" for a in self.made.arguments]
+            head = [argument.declaration for argument in self.made.arguments]
             made = [*signature("__init__", head, "None"), f"{INDENT}super().__init__()", *made]
         return [part for part in (made, initial, forward) if part]
 
@@ -189,7 +233,7 @@ class Class:
             self.attributes.fixed,
             self.shapes,
             self.outputs or ("tuple" if self._is_tuple() else ""),
-            loops=self.attributes.loops(),
+            loops=self.attributes.loops(slices=self.slices),
         )
         lines = forward.lines()
         count = len(self.graph.outputs)
@@ -198,7 +242,10 @@ class Class:
 
     def _kept(self, slot: Slot) -> Code:
         """A slot in `forward`: the attribute that keeps the number."""
-        return Code(f"self.{self.attributes.number(self.made.code(slot).text, self.made.attribute(slot))}")
+        code = self.made.code(slot)
+        if code.base:
+            return code.on(f"self.{self.attributes.number(code.base, code.base)}")
+        return Code(f"self.{self.attributes.number(code.text, self.made.attribute(slot))}")
 
     # -- outputs
 
@@ -244,16 +291,23 @@ class Class:
         shapes = [f"{', '.join(taken)} -> {', '.join(given)}"]
         if len(shapes[0]) > DOC_WIDTH - 4:
             shapes = [*taken, *(f"-> {text}" for text in given)]
-        lines = [line.rstrip() for line in self.graph.doc.strip("\n").split("\n")]
+        written = [line.rstrip() for line in self.graph.doc.strip("\n").split("\n")]
+        lines = reflowed(written, DOC_WIDTH - 4)
         return [*lines, "", *shapes] if any(lines) else shapes
 
 
 def signature(name: str, parameters: list[str], returns: str) -> list[str]:
-    """`def name(self, ...) -> returns:`, one parameter a line where it is too long."""
-    line = f"    def {name}({', '.join(['self', *parameters])}) -> {returns}:"
+    """`def name(self, ...) -> returns:`, the parameters on a line of their own or one a line where it is too long."""
+    listed = ", ".join(["self", *parameters])
+    line = f"    def {name}({listed}) -> {returns}:"
     if len(line) <= WIDTH:
         return [line]
-    return [f"    def {name}(", *(f"        {p}," for p in ["self", *parameters]), f"    ) -> {returns}:"]
+    apart = (
+        [INDENT + listed]
+        if len(INDENT + listed) <= WIDTH
+        else [f"{INDENT}{p}," for p in ["self", *parameters]]
+    )
+    return [f"    def {name}(", *apart, f"    ) -> {returns}:"]
 
 
 def _listed(names: Sequence[str]) -> str:

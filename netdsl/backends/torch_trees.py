@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Final
@@ -26,10 +27,16 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """Text that this backend made, as a variable."""
+    """Text that this backend made, as a variable. `base` is the variable that it is computed of, where that is kept."""
 
     text: str
     level: int = ATOM
+    base: str = ""
+
+    def on(self, base: str) -> Code:
+        """The same computed of another variable."""
+        text = re.sub(rf"\b{self.base}\b", base, self.text)
+        return Code(text, self.level, base)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +99,16 @@ class Repeat:
     item: Any
     count: int
     alone: bool = False  # all of a list
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """Pairs of a label that ends in a number and the same item, made anew each time."""
+
+    stem: str
+    start: int
+    item: Any
+    count: int
 
 
 def on_values(tree: Any, operands: tuple[Any, ...]) -> Any:
@@ -200,6 +217,14 @@ def imports_in(tree: Any) -> Iterator[str]:
         yield from imports_in(part)
 
 
+def makes_in(tree: Any) -> Iterator[Make]:
+    """The constructor calls in `tree`, outer ones first."""
+    if isinstance(tree, Make):
+        yield tree
+    for part in parts(tree):
+        yield from makes_in(part)
+
+
 def weight(tree: Any) -> int:
     """How much there is to read in `tree`."""
     if tree is None or isinstance(tree, Stride):
@@ -217,11 +242,26 @@ def chain_call(tree: Chain) -> Call:
     """`nn.Sequential` as a call: its layers, or an `OrderedDict` of them where they have names."""
     if tree.labels == tuple(map(str, range(len(tree.items)))):
         return Call("nn.Sequential", runs(tree.items))
-    if all(identifier(label) == label for label in tree.labels):
+    numbered = _numbered(tree)
+    if numbered is not None:
+        named = Call("OrderedDict", (numbered,))
+    elif all(identifier(label) == label for label in tree.labels):
         named = Call("OrderedDict", (), tuple(zip(tree.labels, tree.items, strict=True)))
     else:
-        named = Call("OrderedDict", ([*zip(tree.labels, tree.items, strict=True)],))
+        named = Call("OrderedDict", (Pairs(tree.labels, tree.items),))
     return Call("nn.Sequential", (named,))
+
+
+def _numbered(tree: Chain) -> Numbered | None:
+    """Items that are all the same, under labels that differ in a running number at their end."""
+    first, count = tree.labels[0], len(tree.labels)
+    stem = first.rstrip("0123456789")
+    start = first.removeprefix(stem)
+    if count < 3 or not start or any(item != tree.items[0] for item in tree.items):
+        return None
+    if tree.labels != tuple(f"{stem}{int(start) + place}" for place in range(count)):
+        return None
+    return Numbered(stem, int(start), tree.items[0], count)
 
 
 def runs(items: tuple[Any, ...], at_least: int = 3) -> tuple[Any, ...]:

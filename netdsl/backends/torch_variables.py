@@ -59,11 +59,13 @@ class Variables:
     # -- what the source says
 
     def _source_names(self) -> Iterator[tuple[int, str]]:
-        """The names that statements and outputs give to values; an output of training keeps its name to itself."""
+        """The names that outputs and statements give to values; an output of training keeps its name to itself."""
         outputs = self.graph.outputs
         always = live_values(self.graph)
         late = {o.name or f"out{n}": o.value for n, o in enumerate(outputs) if o.when_training}
         training = {name: value for name, value in late.items() if value not in always}
+        if len(outputs) > 1:
+            yield from ((o.value, o.name) for o in outputs if o.name and o.name not in late)
         for step in self.steps:
             node = step.applied.node
             names = node.names
@@ -73,8 +75,6 @@ class Variables:
             for value, name in zip(node.results, names, strict=False):
                 if name and training.get(name, value) == value:
                     yield value, name
-        if len(outputs) > 1:
-            yield from ((o.value, o.name) for o in outputs if o.name and o.name not in late)
         yield from ((value, identifier(name, self.inputs)) for name, value in training.items())
 
     def _look_ahead(self, users: Mapping[int, set[int]]) -> dict[int, Ahead]:
@@ -86,7 +86,8 @@ class Variables:
             rest = Ahead()
             if len(following) == 1 and value not in self.outputs:
                 (after,) = following
-                if set(self.leaves[after]) == {value}:
+                one = len(self.steps[after].applied.node.results) == 1
+                if one and set(self.leaves[after]) == {value}:
                     rest = ahead[self.steps[after].applied.node.results[0]]
             own = _words(node) if node.label else None
             name = self.source.get(value) or rest.name

@@ -13,13 +13,15 @@ from torch.jit.frontend import NotSupportedError
 
 from netdsl.backends.errors import BackendError
 from netdsl.backends.files import written
+from netdsl.backends.module import graph_of, load_source
 from netdsl.backends.parity import ExportResult, evaluating, parity_of, reached_by_name
+from netdsl.backends.torch_source import write
 from netdsl.ir.graph import Graph
 
 
 def script(module: nn.Module) -> torch.jit.ScriptModule:
     """`module` in TorchScript, in the mode that it is in. Raises `BackendError` where TorchScript cannot say it."""
-    with undeprecated(), reached_by_name(module):
+    with undeprecated(), without_slices(module), reached_by_name(module):
         try:
             return torch.jit.script(module)
         except (RuntimeError, NotSupportedError, AssertionError, TypeError, AttributeError) as problem:
@@ -44,6 +46,24 @@ def export(graph: Graph, module: nn.Module, path: str | Path) -> ExportResult:
             ) from problem
         difference, sizes = parity_of(graph, module, loaded)
     return ExportResult(Path(path), difference, sizes)
+
+
+@contextmanager
+def without_slices(module: nn.Module) -> Iterator[None]:
+    """With classes that go through parts of a list layer by layer: TorchScript does not call the layers of a slice."""
+    graph = graph_of(module)
+    if graph is None or (source := write([graph], slices=False).text) == write([graph]).text:
+        yield
+        return
+    plain, origin = load_source(source), type(module).__module__
+    changed = [(part, type(part)) for part in module.modules() if type(part).__module__ == origin]
+    try:
+        for part, kind in changed:
+            part.__class__ = getattr(plain, kind.__name__)
+        yield
+    finally:
+        for part, kind in changed:
+            part.__class__ = kind
 
 
 @contextmanager

@@ -19,8 +19,20 @@ from netdsl.diagnostics import Report
 # Pydantic would look through every installed package for plugins, which takes longer than a small check.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
-QUICK = ("check", "summary", "fmt", "ops", "explain")
-COMMANDS = ("check", "compile", "graph", "summary", "fmt", "ops", "explain", "train", "eval", "predict")
+QUICK = ("check", "summary", "list", "fmt", "ops", "explain")
+COMMANDS = (
+    "check",
+    "summary",
+    "list",
+    "graph",
+    "compile",
+    "train",
+    "eval",
+    "predict",
+    "fmt",
+    "ops",
+    "explain",
+)
 # Options of every command: they may stand behind its name too.
 FLAGS = ("--debug",)
 VALUED = ("--max-nodes", "--max-nesting", "--max-files", "--max-source", "--max-steps")
@@ -32,7 +44,7 @@ def assembled(names: Sequence[str] = COMMANDS) -> typer.Typer:
         name="netdsl",
         callback=options,
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=True,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},

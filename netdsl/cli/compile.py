@@ -10,7 +10,7 @@ import typer
 
 from netdsl.cli.console import busy, finish, problem
 from netdsl.cli.files import replacing, write
-from netdsl.cli.options import Extern, Json, Out, Params, Sizes, Target
+from netdsl.cli.options import Extern, Json, MaybeWeights, Out, Params, Sizes, Target
 from netdsl.diagnostics import Report
 
 if TYPE_CHECKING:
@@ -29,10 +29,6 @@ class Kind(StrEnum):
 
 
 To = Annotated[Kind, typer.Option("--to", help="What to make.")]
-Weights = Annotated[
-    Path | None,
-    typer.Option("--weights", metavar="FILE", help="A state_dict, as .safetensors or saved by torch."),
-]
 Seed = Annotated[int, typer.Option("--seed", help="Of the weights, where no file has them.")]
 TEXTS = (Kind.python, Kind.json)
 
@@ -42,7 +38,7 @@ def compile(
     to: To,
     out: Out = None,
     param: Params = None,
-    weights: Weights = None,
+    weights: MaybeWeights = None,
     sizes: Sizes = None,
     seed: Seed = 0,
     as_json: Json = False,
@@ -88,7 +84,7 @@ def write_text(asked: Request, to: Kind, out: Path | None, report: Report, as_js
 
 
 def write_weights(
-    asked: Request, to: Kind, out: Path, weights: Path | None, seed: int, report: Report, as_json: bool
+    asked: Request, to: Kind, out: Path, weights: str | None, seed: int, report: Report, as_json: bool
 ) -> None:
     """An export, with the largest difference from the original."""
     with busy(f"compiling {asked.model} to {to.value}"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netdsl.backends.errors import BackendError
+from netdsl.backends.errors import BackendError, WeightsError
 from netdsl.backends.graphviz import DrawingError
 from netdsl.diagnostics import Diagnostic
 from netdsl.train.errors import TrainError
@@ -14,7 +14,7 @@ def diagnosed(fault: Exception) -> Diagnostic | None:
     >>> diagnosed(FileNotFoundError(2, "No such file", "a.png")).message
     '`a.png`: no such file'
     """
-    if isinstance(fault, TrainError):
+    if isinstance(fault, TrainError | WeightsError):
         return fault.diagnostic
     if isinstance(fault, BackendError):
         return Diagnostic("E0004", fault.message, notes=fault.facts)

@@ -15,21 +15,22 @@ from torch import nn
 
 from netdsl.backends import exported, torchscript
 from netdsl.backends.errors import BackendError
-from netdsl.backends.module import load_weights
 from netdsl.backends.parity import ExportResult, parity_of
 from netdsl.backends.torch_source import write
+from netdsl.backends.weights import load_weights
+from netdsl.cli.console import is_terminal
 from netdsl.cli.program import Request
 from netdsl.ir.graph import Graph
 
 Export = Callable[[Graph, nn.Module, Path], ExportResult]
 
 
-def module(asked: Request, weights: Path | None, seed: int) -> nn.Module:
-    """The model with weights from a file, or with fresh ones that follow from `seed`."""
+def module(asked: Request, weights: str | None, seed: int) -> nn.Module:
+    """The model with given weights, or with fresh ones that follow from `seed`."""
     torch.manual_seed(seed)
     made = asked.build()
     if weights is not None:
-        load_weights(made, weights)
+        load_weights(made, weights, progress=is_terminal(sys.stderr))
     return made
 
 

@@ -7,11 +7,28 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-Files: TypeAlias = Annotated[list[str], typer.Argument(metavar="FILE", help="`.net` files; `-` reads stdin.")]
+from netdsl.cli.completion import targets
+
+Files: TypeAlias = Annotated[
+    list[str], typer.Argument(metavar="FILE", help="`.net` files; `-` reads stdin.", autocompletion=targets)
+]
 Target: TypeAlias = Annotated[
     str,
-    typer.Argument(metavar="FILE[:MODEL]", help="A `.net` file, with the model's name where it has several."),
+    typer.Argument(
+        metavar="FILE[:MODEL]",
+        help="A `.net` file, with the model's name where it has several; `std/` is the library.",
+        autocompletion=targets,
+    ),
 ]
+RunOrFile: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN|FILE[:MODEL]",
+        help="The folder of a run, or a `.net` file; then `--weights` says what it has learned.",
+        autocompletion=targets,
+    ),
+]
+RunFolder: TypeAlias = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
 Json: TypeAlias = Annotated[
     bool, typer.Option("--json", help="The result on stdout and the diagnostics on stderr, both as JSON.")
 ]
@@ -29,9 +46,11 @@ Extern: TypeAlias = Annotated[
     bool, typer.Option("--allow-extern", help="Let the file import layers written in Python.")
 ]
 Out: TypeAlias = Annotated[Path | None, typer.Option("--out", "-o", metavar="OUT", help="Where to write.")]
-Weights: TypeAlias = Annotated[
-    Path, typer.Option("--weights", metavar="FILE", help="Weights, as safetensors.")
-]
+WEIGHTS = (
+    "A state_dict, as .safetensors or saved by torch, or `torchvision:DEFAULT`: what torchvision publishes."
+)
+Weights: TypeAlias = Annotated[str, typer.Option("--weights", metavar="WEIGHTS", help=WEIGHTS)]
+MaybeWeights: TypeAlias = Annotated[str | None, typer.Option("--weights", metavar="WEIGHTS", help=WEIGHTS)]
 
 Data: TypeAlias = Annotated[
     str | None,

@@ -77,8 +77,15 @@ def _is_unread(span: Span, labels: Iterable[Label]) -> bool:
     )
 
 
+LINES = 8  # of a note that people are shown; what reads data has all of them
+
+
 def _remark(text: str, indent: int) -> str:
-    """The text of a note or a help; its further lines stand under the first."""
+    """The text of a note or a help; its further lines stand under the first, and a long list is cut."""
+    first, *listed = text.split("\n")
+    if len(listed) > LINES:
+        listed = [*listed[: LINES - 2], f"  ... and {len(listed) - LINES + 2:,} more; `--json` has them all"]
+        text = "\n".join([first, *listed])
     return printable(text, newlines=True).replace("\n", "\n" + " " * indent)
 
 

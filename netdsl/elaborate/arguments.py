@@ -31,7 +31,7 @@ from netdsl.source import Span
 
 @dataclass
 class Bound:
-    """The arguments of an operation sorted out. `complete` is False where an error has been reported."""
+    """The arguments of an operation sorted out. `complete` is False where they are unknown, or at fault (reported)."""
 
     operands: list[tuple[Any, Span]] = field(default_factory=list[tuple[Any, Span]])
     fields: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -96,6 +96,11 @@ def _take_operands(cls: type[Op], bound: Bound, positional: list[Argument]) -> l
             bound.operands.append((value, argument.span))
         elif value is POISON and (names.rest or len(bound.operands) < names.required):
             bound.operands.append((POISON, argument.span))
+        elif value is None and free and not left and len(bound.operands) >= names.required:
+            bound.operands.append((None, argument.span))  # an operand that is left out
+        elif value is POISON and free:  # an operand or a field, and so may be what follows
+            bound.complete = False
+            return []
         else:
             left.append(argument)
     return left

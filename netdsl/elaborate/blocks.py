@@ -21,6 +21,7 @@ from netdsl.elaborate.values import (
     Function,
     Template,
     TensorValue,
+    as_kept,
     display,
     holds_tensor,
     in_words,
@@ -69,7 +70,7 @@ class Evaluator(Parameters):
     ) -> Any:
         """Apply a block; `variant` is the name of the one that stands for it, where one does."""
         bound = bind_parameters(self, declared.name, declared.decl.parameters, arguments, at)
-        operands = self.flowing(f"`{declared.name}` takes", flowing)
+        operands = self.given(f"`{declared.name}` takes", flowing)
         if bound is None or operands is None or self.body is None:
             return POISON
         name = variant or declared.name
@@ -81,7 +82,7 @@ class Evaluator(Parameters):
                 return self._place_declared(*target, flowing, at, label, name)
             if isinstance(declared.decl, tree.Extern):
                 return self._place_extern(declared, declared.decl, bound, operands, at, label)
-            local = Localised([t.type for t in operands], declared, self.body.sizes)
+            local = Localised([t and t.type for t in operands], declared, self.body.sizes)
             values = {key: local.static(a.value) for key, a in bound.items()}
             instance = self._instance(declared, bound, values, local, name, at)
         if instance.graph is None:
@@ -91,14 +92,15 @@ class Evaluator(Parameters):
         if label is None and next(instance.graph.state(), None) is not None:
             template = Template(declared, tuple(bound.values()), at)
             label = self.own_label(instance.graph.name, template, instance.graph, at)
-        return self._block_node(instance, instance.graph, operands, local, at, label)
+        taken = [operand for operand in operands if operand is not None]
+        return self._block_node(instance, instance.graph, taken, local, at, label)
 
     def _place_extern(
         self,
         declared: Declared,
         decl: tree.Extern,
         bound: Mapping[str, Argument],
-        operands: Sequence[TensorValue],
+        operands: Sequence[TensorValue | None],
         at: Span,
         label: str | None,
     ) -> Any:
@@ -109,7 +111,7 @@ class Evaluator(Parameters):
             Scope(declared.scope, self.session.usage, root=True),
             Body(self.session, "extern", declared.name),
         )
-        runner.operands = [t.type for t in operands]
+        runner.operands = [t and t.type for t in operands]
         given = runner.bind_arguments(decl.parameters, {k: a.value for k, a in bound.items()}, bound)
         said = [self._can_be_said(declared, key, value, at) for key, value in given]
         if not all(said):
@@ -136,7 +138,7 @@ class Evaluator(Parameters):
         extern: Any = registry["extern"]
         op = extern(name=declared.name, target=target, given=tuple(given), results=tuple(results))
         label = label or self.own_label(declared.name, Template(declared, tuple(bound.values()), at), op, at)
-        return self.make_node(op, operands, results, at, label, names=tuple(names))
+        return self.make_node(op, [t for t in operands if t is not None], results, at, label, names=tuple(names))
 
     def _can_be_said(self, declared: Declared, key: str, value: Any, at: Span) -> bool:
         """Whether Python's source can say `value`; an error where it is known and cannot be said."""
@@ -294,25 +296,24 @@ class Evaluator(Parameters):
             )
         if body.broken or not body.outputs or not fits or len(self.session.report.errors) > before:
             return None
-        return body.finish(arguments=tuple(arguments), doc=decl.doc, span=decl.span)
+        given = tuple((name, as_kept(value)) for name, value in arguments)
+        return body.finish(arguments=given, doc=decl.doc, span=decl.span)
 
     def inputs_fit(self, declared: Declared, at: Span | None) -> bool:
         """Whether as many tensors flow into a block as it has inputs; an error at `at` where not."""
         body = self.body
-        if body is None or at is None or self.operands is None or body.broken:
+        if body is None or at is None or self.operands is None:
             return True
-        if self.operands:
+        if self.unfed:
+            self.error("E0412", f"`{declared.name}` needs another input, `{self.unfed[0]}`", at)
+            return False
+        if self.operands and not body.broken:
             count = len(body.inputs)
             takes = f"{count} input{'s' if count != 1 else ''}"
             found = count + len(self.operands)
             self.error("E0412", f"`{declared.name}` takes {takes}, found {found}", at)
             return False
-        inputs = [s.name.id for s in declared.decl.body if isinstance(s, tree.Input)]
-        names = {entry.name for entry in body.inputs}
-        missing = next((name for name in inputs if name not in names), None)
-        if missing is not None:
-            self.error("E0412", f"`{declared.name}` needs another input, `{missing}`", at)
-        return missing is None
+        return True
 
     # -- functions
 
@@ -322,7 +323,7 @@ class Evaluator(Parameters):
             self.session.stop("E0206", f"calls nested more than {self.session.limits.nesting} deep", span)
         runner = Evaluator(self.session, Scope(callee.scope, self.session.usage, root=True), None)
         runner.in_function = True
-        self.session.trail.append(Frame(str(callee), span))
+        self.session.trail.append(Frame(str(callee), span, is_function=True))
         try:
             runner.bind_arguments(callee.decl.parameters, {k: a.value for k, a in bound.items()}, bound)
             if callee.decl.value is not None:

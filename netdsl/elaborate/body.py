@@ -21,6 +21,7 @@ from netdsl.ir.graph import (
     Operation,
     Output,
     Parameter,
+    Tie,
 )
 from netdsl.ir.types import Tensor, Type
 from netdsl.source import Span
@@ -52,6 +53,7 @@ class Body:
     nodes: list[Node] = field(default_factory=list[Node])
     outputs: list[Output] = field(default_factory=list[Output])
     inits: list[InitRule] = field(default_factory=list[InitRule])
+    ties: list[Tie] = field(default_factory=list[Tie])
     types: list[Type] = field(default_factory=list[Type])  # of all values, by their numbers
     labels: dict[str, Placed] = field(default_factory=dict[str, Placed])
     prefixes: set[str] = field(default_factory=set[str])  # "layers" and "layers.0" for "layers.0.conv"
@@ -75,10 +77,10 @@ class Body:
         self.types.append(type)
         return len(self.types) - 1
 
-    def add_input(self, name: str, type: Type, span: Span) -> TensorValue:
+    def add_input(self, name: str, type: Type, span: Span, axes: tuple[str, ...] = ()) -> TensorValue:
         """An input; its number is provisional, as all are until `finish`."""
         number = self._new_value(type)
-        self.inputs.append(Input(name, type, span))
+        self.inputs.append(Input(name, type, axes, span))
         self.input_values.append(number)
         return TensorValue(self, number, type, span, name)
 
@@ -169,6 +171,11 @@ class Body:
             if label not in self.tensors and self.clash(label) is None:
                 return label
 
+    def names_of(self, node: Node) -> tuple[str, ...]:
+        """What statements call the results of a node; nothing where they call none of them anything."""
+        names = tuple(self.value_names.get(result, "") for result in node.results)
+        return names if any(names) else ()
+
     # -- the end
 
     def finish(self, **fields: Any) -> Graph:
@@ -185,9 +192,7 @@ class Body:
                 node.types,
                 node.label,
                 node.sizes,
-                tuple(self.value_names.get(r, "") for r in node.results)
-                if any(r in self.value_names for r in node.results)
-                else (),
+                self.names_of(node),
                 node.span,
             )
             for node in self.nodes
@@ -201,5 +206,6 @@ class Body:
             parameters=tuple(replace(p, value=number[p.value]) for p in self.parameters),
             buffers=tuple(replace(b, value=number[b.value]) for b in self.buffers),
             inits=tuple(self.inits),
+            ties=tuple(self.ties),
             **fields,
         )

@@ -93,9 +93,10 @@ class Calls(Expressions):
         merged = merge_arguments(earlier, arguments)
         if isinstance(callee, Declared):
             self._check_names(callee, merged)
-            return self.measured(Template(callee, merged, expr.function.span), expr.span)
+            template = Template(callee, merged, expr.function.span, self.session.calls())
+            return self.measured(template, expr.span)
         if in_stage or callee.is_layer or not self._has_operands(callee, merged):
-            template = Template(callee, merged, expr.function.span)
+            template = Template(callee, merged, expr.function.span, self.session.calls())
             return self.measured(template, expr.span) if self._fits(callee, template) else POISON
         bound = bind(self.session, callee, (), merged)
         return self.place_operation(callee, bound, expr.function.span, None)
@@ -105,7 +106,7 @@ class Calls(Expressions):
         given = sum(1 for a in arguments if holds_tensor(a.value) or a.name in names.names)
         if cls.takes_scalars and given:
             given += sum(1 for a in arguments if a.name is None and not holds_tensor(a.value))
-        if any(a.value is POISON for a in arguments):
+        if any(a.value is POISON and (a.name is None or a.name in names.names) for a in arguments):
             return True
         return given >= max(names.required, 1 if names.rest else 0) if names.names or names.rest else True
 
@@ -165,8 +166,9 @@ class Calls(Expressions):
     # -- static functions
 
     def _call_builtin(self, callee: Builtin, arguments: list[Argument], expr: tree.Call) -> Any:
+        refused = is_tensor if callee.name in static.STRUCTURAL else holds_tensor
         for argument in arguments:
-            if holds_tensor(argument.value):
+            if refused(argument.value):
                 return self.error(
                     "E0307", f"`{callee.name}` works on static values, but this is a tensor", argument.span
                 )

@@ -55,6 +55,7 @@ class Context(ABC):
         message = f"unknown {what} `{name}`"
         if name in HABITS:
             return self.error("E0201", message, span, help=HABITS[name])
+        candidates = [*candidates, "fork"]  # which is no name, but written like one
         fixes = correction(name, span, candidates)
         return self.error("E0201", message, span, helps=did_you_mean(name, candidates), fixes=fixes)
 

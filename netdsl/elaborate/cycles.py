@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any
 
 from netdsl.elaborate.statements import assigned
@@ -83,6 +84,10 @@ def names_in(part: Any) -> Iterator[tree.Name]:
         elif isinstance(current, tree.Shape):  # a name alone is a size, even where it is a block's too
             pending.extend(dim for dim in reversed(current.dims) if not isinstance(dim, tree.Name))
         elif is_dataclass(current) and not isinstance(current, type):
-            pending.extend(
-                getattr(current, f.name) for f in reversed(fields(current)) if "span" not in f.name
-            )
+            pending.extend(getattr(current, name) for name in _parts(type(current)))
+
+
+@cache
+def _parts(node: type) -> tuple[str, ...]:
+    """The fields of a kind of node that are no places, last one first."""
+    return tuple(f.name for f in reversed(fields(node)) if "span" not in f.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
+from netdsl.diagnostics import Label
 from netdsl.elaborate import static
 from netdsl.elaborate.context import Context
 from netdsl.elaborate.static import StaticError
@@ -80,6 +81,15 @@ class Expressions(Context):
                 f"`{expr.id}` is the label of a layer, not a value",
                 expr.span,
                 help=f"apply it again with an arrow, `x -> {expr.id}`, or name its result: `y = x -> {expr.id}: ...`",
+            )
+        inside = self.scope.lost(expr.id)
+        if inside is not None:
+            return self.error(
+                "E0201",
+                f"`{expr.id}` is bound inside an `if` or `for`, and not seen after it",
+                expr.span,
+                also=[Label(inside, "bound here")],
+                help="bind it before, or in every branch of the `if`",
             )
         return self.unknown_name(expr.id, expr.span, self.scope.visible())
 
@@ -160,6 +170,8 @@ class Expressions(Context):
         values = self.iterate(item.iterable)
         outer = self.scope
         known = values is not POISON
+        if not values:
+            self.scope.pass_by(item.items)
         for value in values if known else (POISON,):
             self.session.step(item.span)
             self.scope = outer.child()
@@ -171,6 +183,7 @@ class Expressions(Context):
         return known
 
     def _if_item(self, item: tree.IfItem, one: Callable[[tree.Expr], Any], result: list[Any]) -> bool:
+        self.scope.pass_by(item)
         for condition, items in item.branches:
             truth = self.condition(condition)
             if truth is True:
@@ -198,7 +211,7 @@ class Expressions(Context):
         items = value if is_list(value) else ()
         if len(items) != len(names):
             if value is not POISON:
-                self.error("E0307", f"{len(names)} names, but each item is {in_words(value)}", span)
+                self.error("E0307", f"{len(names)} names, but an item is {in_words(value)}", span)
             items = (POISON,) * len(names)
         for name, item in zip(names, items, strict=True):
             self.scope.declare(name.id, item, name.span)
@@ -266,6 +279,7 @@ class Expressions(Context):
         except StaticError as problem:
             return self.static_error(problem, expr.left.span)
         if truth is (expr.op == "or"):
+            self.scope.pass_by(expr.right)
             return left
         return self.static(expr.right, f"an operand of `{expr.op}`")
 
@@ -277,7 +291,7 @@ class Expressions(Context):
             left, right = self.measured(left, left_span), self.measured(right, operand.span)
             if is_unknown(left) or is_unknown(right):
                 result = POISON
-            elif is_tensor(left) or is_tensor(right):
+            elif (is_tensor(left) or is_tensor(right)) and not (left is None or right is None):
                 if len(expr.rest) > 1 or op not in INFIX:
                     return self.error("E0307", "tensors are compared two at a time", expr.span)
                 return self.apply_operation(INFIX[op], [(left, left_span), (right, operand.span)], expr.span)
@@ -295,6 +309,7 @@ class Expressions(Context):
             self.value(expr.then)
             self.value(expr.other)
             return POISON
+        self.scope.pass_by(expr.other if truth else expr.then)
         return self.value(expr.then if truth else expr.other)
 
     # -- parts of values

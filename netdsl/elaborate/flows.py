@@ -124,7 +124,8 @@ class Flows(Indices):
         if isinstance(stage, Builtin):
             stage = Template(registry[stage.name], (), at)
         if isinstance(stage, Template):
-            return self._place_template(stage, value, span, at, label)
+            with self.session.inside(stage.made_in):
+                return self._place_template(stage, value, span, at, label)
         if isinstance(stage, LabelledStage):
             if not self.claim(stage.label, stage.label_span):
                 return POISON
@@ -144,7 +145,7 @@ class Flows(Indices):
         return value
 
     def _place_template(self, template: Template, value: Any, span: Span, at: Span, label: str | None) -> Any:
-        flowing = [(item, span) for item in together(value)]
+        flowing = [(item, _made_in(item, span) if is_list(value) else span) for item in together(value)]
         here = template.span if template.span is not None and _inside(template.span, at) else at
         cls = template.callee
         if isinstance(cls, Declared):
@@ -307,6 +308,17 @@ class Flows(Indices):
             )
         return owned
 
+    def given(self, what: str, values: Sequence[tuple[Any, Span]]) -> list[TensorValue | None] | None:
+        """As `flowing`, where None may stand for a tensor that is left out; at the end it stands for nothing."""
+        values = list(values)
+        while values and values[-1][0] is None:
+            values.pop()
+        tensors = self.flowing(what, [entry for entry in values if entry[0] is not None])
+        if tensors is None:
+            return None
+        rest = iter(tensors)
+        return [None if value is None else next(rest) for value, _ in values]
+
     def flowing(self, what: str, values: Sequence[tuple[Any, Span]]) -> list[TensorValue] | None:
         """What flows into or out of a body, as tensors of this one; None where it is not known or does not fit.
 
@@ -381,6 +393,13 @@ def _type_of(operand: TensorValue | Literal) -> Any:
     if isinstance(operand, Literal):
         return None if operand.value is None else Scalar(operand.value)
     return operand.type
+
+
+def _made_in(value: Any, span: Span) -> Span:
+    """The part of `span` that made `value`, which is one of several: the end of a branch of a `fork`."""
+    tensor = single(value)
+    inside = isinstance(tensor, TensorValue) and _inside(tensor.origin, span)
+    return tensor.origin if inside else span
 
 
 def _inside(inner: Span, outer: Span) -> bool:

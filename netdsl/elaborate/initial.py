@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -10,8 +11,14 @@ from netdsl.diagnostics.suggest import did_you_mean
 from netdsl.elaborate.arguments import unknown_argument
 from netdsl.elaborate.shapes import Shapes
 from netdsl.elaborate.values import POISON, in_words
-from netdsl.ops.base import initialisers
+from netdsl.ir import formulas
+from netdsl.ir.dims import Dim
+from netdsl.ir.formulas import Formula
+from netdsl.ops.base import ShapeProblem, initialisers
+from netdsl.source import Span
 from netdsl.syntax import tree
+
+FANS: Final = {name: Formula(name) for name in formulas.FANS}
 
 
 class Initial(Shapes):
@@ -46,6 +53,34 @@ class Initial(Shapes):
             return self.error(
                 "E0303", f"`{name}` of `{cls.kind}` cannot be {in_words(first['input'])}", expr.span
             )
+
+    def path(self, written: Sequence[tree.Name | tree.String]) -> tuple[str, ...] | None:
+        """The parts of a path, or of a pattern; those in quotes are labels, which may have dots of their own."""
+        parts: list[str] = []
+        for part in written:
+            text = "*" if isinstance(part, tree.Name) and part.id == "*" else self.label(part)
+            if text is POISON:
+                return None
+            parts += text.split(".")
+        return tuple(parts)
+
+    def initialiser_of(self, expr: tree.Expr, sizes: Mapping[str, Any]) -> Any:
+        """The initialiser an expression names, in which the fans of what it fills have names."""
+        outer, self.scope = self.scope, self.scope.child()
+        for name, size in sizes.items():
+            if outer.find(name) is None:
+                self.scope.declare(name, size, None)
+        try:
+            return self.initialiser(expr)
+        finally:
+            self.scope = outer
+
+    def check_fills(self, init: Any, shape: tuple[Dim, ...], span: Span) -> None:
+        """Report an initialiser that cannot fill a tensor of `shape`."""
+        try:
+            init.check(shape)
+        except ShapeProblem as problem:
+            self.error(problem.code, problem.message, span, problem.label)
 
     def _fields(self, cls: Any, call: tree.Call) -> dict[str, Any] | None:
         names = list(cls.model_fields)

@@ -9,7 +9,7 @@ from netdsl.ir.graph import Graph, Node
 
 
 def lint_graph(session: Session, graph: Graph) -> None:
-    """W0701: a bias that the normalisation after it takes away again."""
+    """W0701: a bias that the normalisation after it takes away again, unless it was asked for by name."""
     for body in graph.subgraphs():
         for node in body.nodes:
             _bias_before_norm(session, body, node)
@@ -21,6 +21,7 @@ def _bias_before_norm(session: Session, body: Graph, node: Node) -> None:
         isinstance(op, Graph)
         or not getattr(op, "linear", False)
         or not getattr(op, "bias", False)
+        or "bias" in getattr(op, "model_fields_set", ())
         or node.span is None
     ):
         return
@@ -34,7 +35,7 @@ def _bias_before_norm(session: Session, body: Graph, node: Node) -> None:
         "W0701",
         f"the bias of `{node.label or op.kind}` has no effect: `{norm}` subtracts the mean after it",
         node.span,
-        help="write `bias = False`",
+        help="write `bias = False`, or `bias = True` where weights that exist have it",
     )
 
 
@@ -56,15 +57,33 @@ def lint_names(session: Session, *, files: set[str]) -> None:
 
 
 def activations_before(graph: Graph) -> Iterator[tuple[str, Node]]:
-    """The kinds of the operations that make the outputs, innermost first: `Softmax` before its loss is one of them."""
+    """The kinds of the operations that make the outputs: `Softmax` before its loss is one of them. What only gives
+    numbers another shape is looked through.
+    """
     for output in graph.outputs:
-        body, value = graph, output.value
-        while True:
-            node = body.producers.get(value)
-            if node is None:
-                break
-            if not isinstance(node.op, Graph):
-                yield node.op.kind, node
-                break
-            inner = node.op.outputs[node.results.index(value)]
-            body, value = node.op, inner.value
+        found = _maker(graph, output.value)
+        if isinstance(found, Node) and not isinstance(found.op, Graph):
+            yield found.op.kind, found
+
+
+# Each number of their result is one of their operand.
+RESHAPING = frozenset(
+    {"Flatten", "flatten", "Unflatten", "unflatten", "squeeze", "unsqueeze", "reshape", "view", "Identity", "transpose",
+     "permute", "rearrange", "contiguous"}
+)
+
+
+def _maker(body: Graph, value: int) -> Node | int | None:
+    """The node that makes a value, in whichever body; the number of the input where it is one of `body`'s own."""
+    node = body.producers.get(value)
+    if node is None:
+        return value if value < len(body.inputs) else None
+    if isinstance(node.op, Graph):
+        inner = _maker(node.op, node.op.outputs[node.results.index(value)].value)
+        if not isinstance(inner, int):
+            return inner
+        operand = node.operands[inner]
+        return _maker(body, operand) if isinstance(operand, int) else None
+    if node.op.kind in RESHAPING and node.operands and isinstance(node.operands[0], int):
+        return _maker(body, node.operands[0])
+    return node

@@ -26,8 +26,11 @@ class Localised:
         self._caller = caller
         shapes = [s.shape for s in declared.decl.body if isinstance(s, tree.Input)]
         taken = {p.name.id for p in declared.decl.parameters}
-        localised: list[Tensor] = []
+        localised: list[Tensor | None] = []
         for index, type in enumerate(types):
+            if type is None:  # an input that is left out
+                localised.append(None)
+                continue
             wished = _wished(shapes[index] if index < len(shapes) else None, len(type.shape), taken)
             dims = tuple(self._local(dim, name) for dim, name in zip(type.shape, wished, strict=True))
             localised.append(Tensor(dims, type.dtype))

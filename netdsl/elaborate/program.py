@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from netdsl.ir.dims import DimTooLarge
 from netdsl.ir.graph import Graph
 from netdsl.ir.types import DTYPES
 from netdsl.ops import registry
-from netdsl.source import Source
+from netdsl.source import Source, Span
 from netdsl.syntax import parse, tree
 
 # Evaluating a program nests Python calls about fifteen deep a block: 256 blocks need room, and cost no C stack.
@@ -58,7 +58,7 @@ class Module:
 
 class Program:
     """A file with what it imports. `read(path, importer)` gives the text of an import, why it is
-    refused, or None where there is no such file."""
+    refused, or None where there is no such file; then `near(path, importer)` may help with its name."""
 
     def __init__(
         self,
@@ -67,11 +67,13 @@ class Program:
         *,
         limits: Limits | None = None,
         read: Callable[[str, Source], Source | str | None] | None = None,
+        near: Callable[[str, Source], Sequence[str]] | None = None,
         allow_extern: bool = False,
     ) -> None:
         self.session = Session(report, limits or Limits(), allow_extern=allow_extern)
         self.report = report
         self._read = read or _no_files
+        self._near = near or _no_names
         self._modules: dict[str, Module] = {}
         self._builtins = Language(self.session.usage)
         self._identities = 0
@@ -95,6 +97,11 @@ class Program:
     def trains(self) -> list[tree.Train]:
         return [d for d in self.main.file.declarations if isinstance(d, tree.Train)]
 
+    @property
+    def sources(self) -> list[Source]:
+        """The file and all that it imports, in the order in which they were read."""
+        return [module.source for module in self._modules.values()]
+
     def required(self, name: str) -> list[str]:
         """The parameters of a model that the caller must give."""
         return [p.name.id for p in self.models[name].parameters if p.default is None]
@@ -116,6 +123,7 @@ class Program:
         self.session.report = report if report is not None else self.report
         if report is not None:
             self.session.instances.clear()  # a block that had errors must report them again
+            self.session.steps = 0  # and each question may take as long as any other
         binding = self.main.scope.find(name)
         if name not in self.models or binding is None:
             raise KeyError(name)
@@ -269,10 +277,19 @@ class Program:
             also = [Label(first, "imported here")] if first else []
             self.report.error("E0210", f"`{name.id}` is declared and imported", name.span, also=also)
             return
+        if not isinstance(declaration, tree.Const):
+            self._check_parameters(declaration.parameters)
         self._identities += 1
         value = self._value(module, declaration)
         module.exports[name.id] = declaration
         module.scope.declare(name.id, value, name.span)
+
+    def _check_parameters(self, parameters: tuple[tree.Parameter, ...]) -> None:
+        first: dict[str, Span] = {}
+        for name in (parameter.name for parameter in parameters):
+            if first.setdefault(name.id, name.span) is not name.span:
+                also = [Label(first[name.id], "first declared here")]
+                self.report.error("E0210", f"the parameter `{name.id}` is declared twice", name.span, also=also)
 
     def _value(self, module: Module, declaration: Any) -> Any:
         if isinstance(declaration, tree.Fn):
@@ -356,7 +373,8 @@ class Program:
                 "E0213",
                 f"there is no file `{path}`",
                 declaration.path.span,
-                helps=["paths are relative to this file; `std/` is the library that comes with netdsl"],
+                helps=self._near(path, module.source)
+                or ["paths are relative to this file; `std/` is the library that comes with netdsl"],
             )
             return None
         known = self._modules.get(source.path)
@@ -370,6 +388,11 @@ class Program:
 
 def _no_files(_path: str, _importer: Source) -> None:
     """Imports where there are no files to read."""
+
+
+def _no_names(_path: str, _importer: Source) -> tuple[str, ...]:
+    """Nor any that are near."""
+    return ()
 
 
 def _words_of_broken_lines(report: Report, source: Source) -> set[str]:

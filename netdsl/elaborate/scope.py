@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, TypeAlias
 
 from netdsl.source import Span
+from netdsl.syntax import tree
 
 Place: TypeAlias = tuple[int, int, int]  # a span, as a key
 
@@ -22,6 +24,8 @@ class Usage:
 
     bound: dict[Place, tuple[str, str, Span]] = field(default_factory=dict[Place, tuple[str, str, Span]])
     read: set[Place] = field(default_factory=set[Place])
+    passed_by: dict[int, Any] = field(default_factory=dict[int, Any])  # branches not taken, by identity
+    mentioned: set[Place] = field(default_factory=set[Place])  # in such branches
 
     def bind(self, name: str, what: str, span: Span) -> None:
         self.bound.setdefault(_key(span), (name, what, span))
@@ -30,8 +34,17 @@ class Usage:
         self.read.add(_key(span))
 
     def unread(self) -> list[tuple[str, str, Span]]:
-        """(name, what it is, place) of the bindings nobody read, in order of place."""
-        return [entry for key, entry in sorted(self.bound.items()) if key not in self.read]
+        """(name, what it is, place) of the bindings nobody read, in order of place.
+
+        A name that starts with `_` is meant to be unused, and one is in use where a branch reads it that other
+        arguments would take; an input must be read in each case.
+        """
+        return [
+            (name, what, span)
+            for key, (name, what, span) in sorted(self.bound.items())
+            if key not in self.read
+            and (what == "input" or (key not in self.mentioned and not name.startswith("_")))
+        ]
 
 
 def _key(span: Span) -> Place:
@@ -47,6 +60,7 @@ class Scope:
         self.usage = usage
         self.root = root
         self.names: dict[str, Binding] = {}
+        self.inside: dict[str, Span] = {}  # names that an `if` or `for` binds
 
     def find(self, name: str) -> Binding | None:
         """The binding of `name`, without counting as a use."""
@@ -69,6 +83,16 @@ class Scope:
             self.usage.mark(binding.span)
         return binding
 
+    def pass_by(self, branch: object) -> None:
+        """Note the names of a branch that is not taken this time."""
+        if id(branch) in self.usage.passed_by:
+            return
+        self.usage.passed_by[id(branch)] = branch
+        for name in _names(branch):
+            binding = self.find(name)
+            if binding is not None and binding.span is not None:
+                self.usage.mentioned.add(_key(binding.span))
+
     def declare(self, name: str, value: Any, span: Span | None, what: str = "") -> None:
         """Bind `name` at this level; `what` it is, where an unused one is worth a warning."""
         self.names[name] = Binding(value, span)
@@ -80,8 +104,28 @@ class Scope:
         scope: Scope = self
         while not scope.root and name not in scope.names and scope.parent is not None:
             scope = scope.parent
-        owner = scope if name in scope.names else self
-        owner.declare(name, value, span, what)
+        known = scope.names.get(name)
+        if known is not None and scope is not self and known.span is not None:
+            self.usage.mark(known.span)  # bound out there, so that what this level binds is seen after it
+        (self if known is None else scope).declare(name, value, span, what)
+
+    def take(self, inner: Scope, names: Collection[str]) -> None:
+        """Bind those of `names` that an inner level binds."""
+        self.names.update((name, binding) for name, binding in inner.names.items() if name in names)
+
+    def bound_inside(self, names: Iterable[tree.Name]) -> None:
+        """Note the names that an `if` or `for` of this level binds, most of which are not seen after it."""
+        for name in names:
+            self.inside.setdefault(name.id, name.span)
+
+    def lost(self, name: str) -> Span | None:
+        """Where an `if` or `for` bound a name that is not seen any more."""
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.inside:
+                return scope.inside[name]
+            scope = scope.parent
+        return None
 
     def child(self) -> Scope:
         return Scope(self, self.usage)
@@ -90,3 +134,17 @@ class Scope:
         """Every name that can be read here, for suggestions."""
         outer = self.parent.visible() if self.parent is not None else []
         return list(dict.fromkeys([*self.names, *outer]))
+
+
+def _names(branch: object) -> Iterator[str]:
+    """The names read in a part of the tree; what it binds is not read."""
+    parts = [branch]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, tree.Name):
+            yield part.id
+        elif isinstance(part, tuple):
+            parts.extend(part)  # pyright: ignore[reportUnknownArgumentType]
+        elif is_dataclass(part) and not isinstance(part, Span):
+            read = (entry.name for entry in fields(part) if entry.name != "targets")
+            parts.extend(getattr(part, name) for name in read)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any, Final
 
 from netdsl.diagnostics import Fix, Label, Report
@@ -79,18 +82,39 @@ class Session:
         )
 
     def where(self) -> tuple[str, ...]:
-        """`in BasicBlock(planes = 128), used at resnet.net:31:9 as `layer2.0``, for the innermost block."""
-        if not self.trail or self.trail[-1].used_at is None:
-            return ()
-        frame = self.trail[-1]
-        path = ".".join(self.path)
-        named = f" as `{path}`" if path else ""
-        return (f"in {frame.title}, used at {frame.used_at}{named}",)
+        """`in BasicBlock(planes = 128), used at resnet.net:31:9 as `layer2.0``, for the innermost block.
+
+        Before it, from the inside out, the functions that were called in it.
+        """
+        notes: list[str] = []
+        for frame in reversed(self.trail):
+            if frame.used_at is not None:
+                notes.append(f"in {frame.title}, used at {frame.used_at}")
+            if frame.used_at is None or not frame.is_function:
+                break
+        if notes and self.path:
+            notes[-1] += f" as `{'.'.join(self.path)}`"
+        return tuple(notes)
+
+    @contextmanager
+    def inside(self, frames: Sequence[Frame]) -> Generator[None]:
+        """Messages are about what is in `frames`, too."""
+        self.trail += frames
+        try:
+            yield
+        finally:
+            del self.trail[len(self.trail) - len(frames) :]
+
+    def calls(self) -> tuple[Frame, ...]:
+        """The functions that run now, up to the block or model that called the outermost of them."""
+        inside = takewhile(lambda frame: frame.is_function, reversed(self.trail))
+        return tuple(reversed(tuple(inside)))
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A block under instantiation: its name with its arguments, and the stage that asked for it."""
+    """A block under instantiation, or a function that runs: its name with its arguments, and who asked for it."""
 
     title: str
     used_at: Span | None
+    is_function: bool = False

@@ -114,7 +114,7 @@ class Shapes(Sequences):
     def _pairs(self, shape: tree.Shape, checked: Checked, code: str) -> Sequence[tuple[tree.Expr, Dim]]:
         """The written dimensions with the ones found, `...` taking what the others leave."""
         written, found = shape.dims, checked.type.shape
-        gaps = [i for i, d in enumerate(written) if isinstance(d, tree.Constant) and d.value is Ellipsis]
+        gaps = [i for i, d in enumerate(written) if _is_ellipsis(d)]
         if len(gaps) > 1:
             self.error("E0415", "more than one `...` in a shape", written[gaps[1]].span)
             return ()
@@ -153,6 +153,19 @@ class Shapes(Sequences):
     ) -> None:
         also = [Label(checked.origin, f"`{checked.name}` is {checked.type}")] if checked.origin else []
         self.error(code, message, span, also=also, notes=notes)
+
+
+def axis_names(shape: tree.Shape | None, rank: int) -> tuple[str, ...]:
+    """What `shape` calls the axes of a tensor, "" where it does not; nothing where it says nothing."""
+    names = [d.id if isinstance(d, tree.Name) and d.id != "_" else "" for d in shape.dims] if shape else []
+    gaps = [i for i, d in enumerate(shape.dims) if _is_ellipsis(d)] if shape else []
+    if len(gaps) == 1:
+        names[gaps[0] : gaps[0] + 1] = [""] * (rank - len(names) + 1)
+    return tuple(names) if len(names) == rank and any(names) else ()
+
+
+def _is_ellipsis(written: tree.Expr) -> bool:
+    return isinstance(written, tree.Constant) and written.value is Ellipsis
 
 
 def _axes(count: int) -> str:

@@ -38,6 +38,7 @@ def slice_of(body: Body, value: TensorValue, name: str) -> Graph | None:
                 tuple(map(renumbered, n.operands)),
                 tuple(number[r] for r in n.results),
                 n.types,
+                names=body.names_of(n),
                 span=n.span,
             )
             for n in nodes

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, ClassVar
 
 from netdsl.diagnostics import Label
-from netdsl.elaborate.initial import Initial
-from netdsl.elaborate.shapes import Checked
+from netdsl.elaborate.initial import FANS, Initial
+from netdsl.elaborate.shapes import Checked, axis_names
 from netdsl.elaborate.slicing import slice_of
 from netdsl.elaborate.values import POISON, Results, TensorValue, in_words, is_list, single, together
-from netdsl.ir.graph import InitRule, Output
+from netdsl.ir.formulas import fans
+from netdsl.ir.graph import InitRule, Output, Tie
 from netdsl.ir.types import Tensor
 from netdsl.source import Span
 from netdsl.syntax import tree
@@ -20,6 +21,7 @@ class Statements(Initial):
     """Runs the statements of one body, in order."""
 
     operands: list[Any] | None = None  # of a block: what flows in, as this body's types; None in a model
+    unfed: Sequence[str] = ()  # the inputs of a block that nothing flows into
     sizes: dict[str, int] = {}  # noqa: RUF012  (free dimensions fixed from outside; replaced, never changed)
     returned: Any = None  # of an `fn`: what its `output` gave
     expectations: list[tree.Expect]
@@ -43,15 +45,23 @@ class Statements(Initial):
         if not self._tensors_only("input", statement.span):
             return
         value = self._model_input(statement) if self.operands is None else self._block_input(statement)
-        self.scope.declare(statement.name.id, value, statement.name.span, "input")
+        what = "optional input" if statement.optional else "input"
+        self.scope.assign(statement.name.id, value, statement.name.span, what)
 
-    def _declare_input(self, name: tree.Name, type: Tensor) -> Any:
+    def _declare_input(self, name: tree.Name, type: Tensor, shape: tree.Shape | None = None) -> Any:
         assert self.body is not None
         if any(entry.name == name.id for entry in self.body.inputs):
             return self.error("E0503", f"two inputs are called `{name.id}`", name.span)
-        return self.body.add_input(name.id, type, name.span)
+        return self.body.add_input(name.id, type, name.span, axis_names(shape, type.rank))
 
     def _model_input(self, statement: tree.Input) -> Any:
+        if statement.optional:
+            return self.error(
+                "E0516",
+                f"the input `{statement.name.id}` of a model may be left out",
+                statement.span,
+                help="let a parameter say whether the model has it: `if masked { input mask: bool[N, T] }`",
+            )
         if statement.shape is None:
             return self.error(
                 "E0415",
@@ -64,13 +74,17 @@ class Statements(Initial):
 
     def _block_input(self, statement: tree.Input) -> Any:
         assert self.operands is not None
-        if not self.operands:
+        operand = self.operands.pop(0) if self.operands else None
+        if operand is None and statement.optional:
+            return None
+        if operand is None:
+            self.unfed = [*self.unfed, statement.name.id]
             return self._bind_unknown(statement)
-        operand = self.operands.pop(0)
         if operand is POISON:
             return self._bind_unknown(statement)
-        value = self._declare_input(statement.name, operand)
+        value = self._declare_input(statement.name, operand, statement.shape)
         used_at = self.session.trail[-1].used_at if self.session.trail else None
+        before = len(self.session.report.errors)
         if statement.shape is not None:
             self.annotate(statement.shape, Checked(statement.name.id, operand, used_at), code="E0416")
             if statement.shape.dtype is None and not operand.is_float:
@@ -80,7 +94,7 @@ class Statements(Initial):
                     statement.name.span,
                     help=f"declare it: `input {statement.name.id}: {operand.dtype}{statement.shape.span.text}`",
                 )
-        return value
+        return value if len(self.session.report.errors) == before else self._bind_unknown(statement)
 
     def _bind_unknown(self, statement: tree.Input) -> Any:
         for written in statement.shape.dims if statement.shape else ():
@@ -235,9 +249,10 @@ class Statements(Initial):
             return
         assert self.body is not None
         name = statement.name.id
-        init = self.initialiser(statement.value)
         shape = self.fixed_shape(name, statement.shape)
         dtype = self.dtype_of(statement.shape)
+        sizes = fans(shape) if shape is not None and len(shape) > 1 else {}
+        init = self.initialiser_of(statement.value, sizes)
         value: Any = POISON
         if (
             self._free_name(statement.name)
@@ -246,6 +261,7 @@ class Statements(Initial):
             and dtype is not POISON
         ):
             value = self.body.add_parameter(name, Tensor(shape, dtype), init, statement.name.span)
+            self.check_fills(init, shape, statement.value.span)
         self.scope.declare(name, value, statement.name.span, "param")
 
     def _free_name(self, name: tree.Name) -> bool:
@@ -298,11 +314,20 @@ class Statements(Initial):
         if not self._tensors_only("init", statement.span):
             return
         assert self.body is not None
-        init = self.initialiser(statement.value)
-        if init is POISON:
+        init = self.initialiser_of(statement.value, FANS)
+        pattern = self.path(statement.pattern)
+        if init is not POISON and pattern is not None:
+            place = statement.pattern[0].span.to(statement.pattern[-1].span)
+            self.body.inits.append(InitRule(pattern, init, place))
+
+    def _tie(self, statement: tree.Tie) -> None:
+        if not self._tensors_only("tie", statement.span):
             return
-        place = statement.pattern[0].span.to(statement.pattern[-1].span)
-        self.body.inits.append(InitRule(tuple(part.id for part in statement.pattern), init, place))
+        assert self.body is not None
+        name, source = self.path(statement.name), self.path(statement.source)
+        if name is not None and source is not None:
+            here, there = (p[0].span.to(p[-1].span) for p in (statement.name, statement.source))
+            self.body.ties.append(Tie(".".join(name), ".".join(source), here, there))
 
     # -- checks
 
@@ -343,31 +368,33 @@ class Statements(Initial):
     # -- control
 
     def _if(self, statement: tree.If) -> None:
+        self.scope.pass_by(statement)
+        self.scope.bound_inside(assigned([statement]))
         for condition, body in statement.branches:
             truth = self.condition(condition)
             if truth is True:
-                self._inner(body)
+                self._inner(body, bound_in_all(statement))
                 return
             if truth is POISON:
                 # No branch runs, and what they would bind is not known either.
-                self._unknown_after([*(b for _, b in statement.branches), statement.otherwise or ()])
+                self._unknown_after([statement], bound_in_all(statement))
                 return
         if statement.otherwise is not None:
-            self._inner(statement.otherwise)
+            self._inner(statement.otherwise, bound_in_all(statement))
 
-    def _inner(self, body: Sequence[tree.Statement]) -> None:
+    def _inner(self, body: Sequence[tree.Statement], kept: Collection[str]) -> None:
+        """Run a branch; of the names that it binds first, those in `kept` are seen after it."""
         outer, self.scope = self.scope, self.scope.child()
         try:
             self.run(body)
         finally:
+            outer.take(self.scope, kept)
             self.scope = outer
 
-    def _unknown_after(self, bodies: Sequence[Sequence[tree.Statement]]) -> None:
-        for body in bodies:
-            for name in assigned(body):
-                binding = self.scope.find(name.id)
-                if binding is not None:
-                    self.scope.assign(name.id, POISON, name.span, what="")
+    def _unknown_after(self, body: Sequence[tree.Statement], kept: Collection[str] = ()) -> None:
+        for name in assigned(body):
+            if name.id in kept or self.scope.find(name.id) is not None:
+                self.scope.assign(name.id, POISON, name.span, what="")
         if self.body is not None:
             self.body.broken = True
             self.body.uncertain = True
@@ -375,8 +402,11 @@ class Statements(Initial):
     def _for(self, statement: tree.For) -> None:
         values = self.iterate(statement.iterable)
         if values is POISON:
-            self._unknown_after([statement.body])
+            self._unknown_after(statement.body)
             return
+        if not values:
+            self.scope.pass_by(statement.body)
+        self.scope.bound_inside(assigned(statement.body))
         outer = self.scope
         for value in values:
             self.session.step(statement.span)
@@ -394,6 +424,7 @@ class Statements(Initial):
         tree.Param: _param,
         tree.Buffer: _buffer,
         tree.Init: _init,
+        tree.Tie: _tie,
         tree.Assert: _assert,
         tree.Expect: _expect,
         tree.If: _if,
@@ -407,12 +438,33 @@ def assigned(body: Sequence[tree.Statement]) -> list[tree.Name]:
     for statement in body:
         if isinstance(statement, tree.Bind):
             names += statement.targets
+        elif isinstance(statement, tree.Param | tree.Buffer):
+            names.append(statement.name)
         elif isinstance(statement, tree.If):
             for inner in [b for _, b in statement.branches] + [statement.otherwise or ()]:
                 names += assigned(inner)
         elif isinstance(statement, tree.For):
             names += assigned(statement.body)
     return names
+
+
+def bound_in_all(statement: tree.If) -> frozenset[str]:
+    """The names that each branch of an `if` binds, so that one does whatever the condition is."""
+    if statement.otherwise is None:
+        return frozenset()
+    bodies = [*(body for _, body in statement.branches), statement.otherwise]
+    first, *others = (frozenset(_bound(body)) for body in bodies)
+    return first.intersection(*others)
+
+
+def _bound(body: Sequence[tree.Statement]) -> Iterator[str]:
+    for statement in body:
+        if isinstance(statement, tree.Bind):
+            yield from (target.id for target in statement.targets)
+        elif isinstance(statement, tree.Param | tree.Buffer | tree.Input):
+            yield statement.name.id
+        elif isinstance(statement, tree.If):
+            yield from bound_in_all(statement)
 
 
 def _named(tensor: TensorValue, name: tree.Name) -> TensorValue:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from netdsl.elaborate.values import POISON, extent, in_words, is_list, is_unknown
 from netdsl.ir.decide import holds, minimum_value
 from netdsl.ir.dims import DimTooLarge, Expr, symbols
+from netdsl.ir.formulas import FUNCTIONS, Formula
 from netdsl.ir.residues import Relation
 
 MAX_INTEGER: Final = 2**63
@@ -59,6 +60,8 @@ def measured(value: Any) -> int:
 
 def binary(op: str, left: Any, right: Any) -> Any:
     """`left op right`, with `op` one of `+ - * / // % **`."""
+    if isinstance(left, Formula) or isinstance(right, Formula):
+        return _formula(op, left, right)
     _refuse_stages(op, left, right)
     if isinstance(left, Expr) or isinstance(right, Expr):
         try:
@@ -73,6 +76,25 @@ def binary(op: str, left: Any, right: Any) -> Any:
         raise StaticError(
             "E0307", f"`{op}` does not work between {in_words(left)} and {in_words(right)}"
         ) from None
+
+
+def _formula(op: str, *parts: Any) -> Formula:
+    """What `op` makes of numbers of which one depends on the parameter that is filled."""
+    if any(isinstance(part, bool) or not isinstance(part, Formula | int | float) for part in parts):
+        words = [in_words(part) for part in parts if not isinstance(part, Formula)]
+        raise StaticError("E0307", f"`{op}` does not work between `fan_in` or `fan_out` and {words[0]}")
+    try:
+        return Formula(op, parts)
+    except ValueError as problem:
+        raise StaticError("E0307", str(problem)) from None
+
+
+def _refuse_formulas(*values: Any) -> None:
+    for value in values:
+        if isinstance(value, Formula):
+            raise StaticError(
+                "E0409", f"a condition on `{value}`, which differs among the parameters of a rule"
+            )
 
 
 def _refuse_stages(op: str, *operands: Any) -> None:
@@ -152,6 +174,7 @@ _OPERATORS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
 
 def compare(op: str, left: Any, right: Any) -> bool:
     """`left op right`; a size known only at run time must give the same answer for all its values."""
+    _refuse_formulas(left, right)
     if isinstance(left, Expr) or isinstance(right, Expr):
         return _compare_sizes(op, left, right)
     if op in ("==", "!="):
@@ -218,12 +241,15 @@ def truth(value: Any) -> bool:
     """The truth of a static value, Python's; a size is true when it is never zero."""
     if isinstance(value, Expr):
         return _compare_sizes("!=", value, 0)
+    _refuse_formulas(value)
     if value is None or isinstance(value, bool | int | float | str) or is_list(value):
         return bool(value)
     raise StaticError("E0307", f"a condition must be static, found {in_words(value)}")
 
 
 def negative(value: Any) -> Any:
+    if isinstance(value, Formula):
+        return _formula("-", value)
     if isinstance(value, bool) or not isinstance(value, int | float | Expr):
         raise StaticError("E0307", f"`-` does not work on {in_words(value)}")
     return checked(-value)
@@ -343,14 +369,15 @@ BUILTINS: Final[Mapping[str, Callable[..., Any]]] = {
     "ceil": math.ceil,
     "floor": math.floor,
     "sqrt": math.sqrt,
+    "log": math.log,
     "log2": math.log2,
     "exp": math.exp,
     "linspace": _linspace,
 }
 
 
-# What these give does not depend on the values in the lists.
-_STRUCTURAL: Final = frozenset({"len", "enumerate", "zip", "reversed"})
+# What these give does not depend on the values in the lists, which may be tensors.
+STRUCTURAL: Final = frozenset({"len", "enumerate", "zip", "reversed"})
 
 
 def call_builtin(
@@ -358,8 +385,10 @@ def call_builtin(
 ) -> Any:
     """The value of the static function called `name`; Python's errors become the language's."""
     given = (*positional, *named.values())
-    if any(value is POISON or (name not in _STRUCTURAL and is_unknown(value)) for value in given):
+    if any(value is POISON or (name not in STRUCTURAL and is_unknown(value)) for value in given):
         return POISON
+    if name in FUNCTIONS and any(isinstance(value, Formula) for value in positional):
+        return _formula(name, *positional)
     try:
         return checked(function(*positional, **named))
     except (TypeError, ValueError, OverflowError, ZeroDivisionError, AttributeError, IndexError):

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from netdsl.ir.dims import Expr
+from netdsl.ir.formulas import Formula
 from netdsl.ir.types import Type
+from netdsl.ir.values import Shown
 from netdsl.ops.base import Op
 from netdsl.source import Span
 from netdsl.syntax import tree
@@ -19,6 +21,7 @@ from netdsl.syntax import tree
 if TYPE_CHECKING:
     from netdsl.elaborate.body import Body
     from netdsl.elaborate.scope import Scope
+    from netdsl.elaborate.session import Frame
 
 
 class Poison:
@@ -116,6 +119,7 @@ class Template:
     callee: type[Op] | Declared
     arguments: tuple[Argument, ...] = ()
     span: Span | None = field(default=None, compare=False)
+    made_in: tuple[Frame, ...] = field(default=(), compare=False)  # the functions whose value it is, for messages
 
     def __str__(self) -> str:
         name = self.callee.name if isinstance(self.callee, Declared) else self.callee.kind
@@ -292,6 +296,8 @@ def in_words(value: Any) -> str:
         return f'the string "{value}"'
     if isinstance(value, Expr):
         return f"the size `{value}`"
+    if isinstance(value, Formula):
+        return f"`{value}`"
     if is_list(value):
         return f"a list of {len(value)}"
     if isinstance(value, TensorValue):
@@ -316,3 +322,12 @@ def display(value: Any) -> str:
     if isinstance(value, TensorValue):
         return value.name or "a tensor"
     return str(value)
+
+
+def as_kept(value: Any) -> Any:
+    """A parameter's value as a graph keeps it: plain, and of layers and functions, however deep in lists, the text."""
+    if is_list(value):
+        return tuple(map(as_kept, value))
+    if value is None or isinstance(value, bool | int | float | str | Expr):
+        return value
+    return Shown(display(value))

@@ -11,13 +11,24 @@ import itertools
 import math
 from collections.abc import Mapping
 from contextvars import ContextVar, Token
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import TracebackType
 from typing import Literal
 
 from netdsl.ir.bounds import exact_range, polynomial_low, rough_range
-from netdsl.ir.dims import Dim, DimTooLarge, Expr, Symbol, evaluate, primitive, substitute, symbol, symbols
+from netdsl.ir.dims import (
+    SHORT,
+    Dim,
+    DimTooLarge,
+    Expr,
+    Symbol,
+    evaluate,
+    primitive,
+    substitute,
+    symbol,
+    symbols,
+)
 from netdsl.ir.residues import Piece, Relation, Residues, pieces, vanishing
 
 # Sizes tried for a counterexample, the usual ones first. Values of several dimensions are taken to differ.
@@ -80,6 +91,7 @@ class Assumptions:
         self.minimum = dict(minimum or {})
         self.constraints: list[Constraint] = []
         self._tokens: list[Token[Assumptions]] = []
+        self._roots: dict[Expr, Dim] = {}
 
     def __enter__(self) -> Assumptions:
         self._tokens.append(_ACTIVE.set(self))
@@ -92,7 +104,14 @@ class Assumptions:
 
     def root(self, dim: Dim) -> Dim:
         """`dim` in the symbols of the model's inputs."""
-        return substitute(dim, self.meaning)
+        if isinstance(dim, int) or not self.meaning:
+            return dim
+        found = self._roots.get(dim)
+        if found is None:
+            found = substitute(dim, self.meaning)
+            if dim.size <= SHORT:
+                self._roots[dim] = found
+        return found
 
     def contradicts(self, constraint: Constraint) -> bool:
         """Whether no value can meet `constraint` and what is recorded."""
@@ -139,15 +158,26 @@ def compare(left: Dim, right: Dim) -> Comparison:
     ('H % 2 == 0', 'different')
     """
     active = _active()
-    left, right = active.root(left), active.root(right)
-    if left == right:
+    one, other = active.root(left), active.root(right)
+    if one == other:
         return Comparison("equal")
-    if isinstance(left, int) and isinstance(right, int):
-        return Comparison("different", {}, left, right)
-    free = sorted(symbols(left) | symbols(right))
-    return _compare(
-        left, right, tuple((name, active.minimum[name]) for name in free if name in active.minimum)
-    )
+    if isinstance(one, int) and isinstance(other, int):
+        return Comparison("different", {}, one, other)
+    found = _compare(one, other, _known(symbols(one) | symbols(other), active))
+    return _as_written(found, symbols(left) | symbols(right), active)
+
+
+def _as_written(found: Comparison, free: frozenset[str], active: Assumptions) -> Comparison:
+    """`found` with its counterexample in `free`, the symbols of the body that compares, not those of the model."""
+    sizes = found.counterexample
+    if not sizes or not active.meaning:
+        return found
+    roots = {name: active.root(symbol(name)) for name in sorted(free)}
+    if any(symbols(root) - sizes.keys() for root in roots.values()):
+        return found
+    values = {name: _evaluated(root, sizes) for name, root in roots.items()}
+    known = {name: value for name, value in values.items() if value is not None}
+    return replace(found, counterexample=known) if len(known) == len(values) else found
 
 
 def join(left: Dim, right: Dim) -> Dim:
@@ -159,6 +189,7 @@ def join(left: Dim, right: Dim) -> Dim:
     active = _active()
     if constraint is not None and active.contradicts(constraint):
         comparison = _contradiction(active.root(left), active.root(right), active)
+        comparison = _as_written(comparison, symbols(left) | symbols(right), active)
     if comparison.kind == "different":
         raise DimMismatch(comparison)
     if constraint is not None:
@@ -192,12 +223,7 @@ def holds(left: Dim, op: Relation, right: Dim) -> bool | None:
     difference = active.root(left) - active.root(right)
     if isinstance(difference, int):
         return _related(difference, op, 0)
-    answer = _by_range(rough_range(difference, active.minimum), op)
-    if answer is None:
-        answer = _by_range(exact_range(difference, active.minimum), op)
-    if answer is None and op in ("==", "!="):
-        answer = _by_pieces(difference, op, active.minimum)
-    return answer
+    return _sign(difference, op, _known(difference.free, active))
 
 
 def minimum_value(dim: Dim) -> int | None:
@@ -251,6 +277,23 @@ def _by_pieces(difference: Expr, op: Relation, minimum: Mapping[str, int]) -> bo
     if all(piece.value == 0 for piece in cut):
         return op == "=="
     return op == "!=" if all(_zero_nowhere(piece.value) for piece in cut) else None
+
+
+@lru_cache(maxsize=8192)
+def _sign(difference: Expr, op: Relation, known: tuple[tuple[str, int], ...]) -> bool | None:
+    """Whether `difference` has that relation to zero; as `holds`."""
+    minimum = dict(known)
+    answer = _by_range(rough_range(difference, minimum), op)
+    if answer is None:
+        answer = _by_range(exact_range(difference, minimum), op)
+    if answer is None and op in ("==", "!="):
+        answer = _by_pieces(difference, op, minimum)
+    return answer
+
+
+def _known(free: frozenset[str], active: Assumptions) -> tuple[tuple[str, int], ...]:
+    """The least values that `free` dimensions are known to have, in an order that does not vary."""
+    return tuple((name, active.minimum[name]) for name in sorted(free) if name in active.minimum)
 
 
 # Comparing

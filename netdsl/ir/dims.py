@@ -23,6 +23,10 @@ MAX_DEGREE = 64
 MAX_BITS = 512
 MAX_PRODUCTS = 20_000
 
+# A network has few different sizes, and computes them again in every layer: results of short ones are remembered.
+SHORT = 64
+_REMEMBERED = 8192
+
 # Names that have a customary place in a shape are printed in that order; all others follow by alphabet.
 _CUSTOMARY = {name: place for place, name in enumerate("NBTLSCDHW")}
 
@@ -103,14 +107,21 @@ class Expr:
     (True, True, '(H - 3)//2 + 1')
     """
 
-    __slots__ = ("_free", "_hash", "depth", "size", "terms")
+    __slots__ = ("_free", "_hash", "_text", "depth", "size", "terms")
 
     def __init__(self, terms: tuple[tuple[Monomial, int], ...]) -> None:
+        size = depth = 0
+        for monomial, _ in terms:
+            size += 1
+            for atom, _ in monomial:
+                size += atom.size
+                depth = max(depth, atom.depth)
         self.terms: Final = terms
-        self.size: Final = sum(1 + sum(atom.size for atom, _ in monomial) for monomial, _ in terms)
-        self.depth: Final = max((atom.depth for monomial, _ in terms for atom, _ in monomial), default=0)
+        self.size: Final = size
+        self.depth: Final = depth
         self._hash: Final = hash(terms)
         self._free: frozenset[str] | None = None
+        self._text: str | None = None
 
     @property
     def free(self) -> frozenset[str]:
@@ -121,10 +132,7 @@ class Expr:
         return self._free
 
     def __add__(self, other: Dim) -> Dim:
-        total = dict(self.terms)
-        for monomial, factor in _terms(other):
-            total[monomial] = total.get(monomial, 0) + factor
-        return _normal(total)
+        return _short_sum(self, other) if _are_short(self, other) else _sum(self, other)
 
     __radd__ = __add__
 
@@ -141,15 +149,7 @@ class Expr:
         return -self + other
 
     def __mul__(self, other: Dim) -> Dim:
-        factors = tuple(_terms(other))
-        if len(self.terms) * len(factors) > MAX_PRODUCTS:
-            raise DimTooLarge(f"a product of {len(self.terms)} and {len(factors)} terms")
-        total: Terms = {}
-        for left, m in self.terms:
-            for right, n in factors:
-                monomial = monomials.times(left, right)
-                total[monomial] = total.get(monomial, 0) + m * n
-        return _normal(total)
+        return _short_product(self, other) if _are_short(self, other) else _product(self, other)
 
     __rmul__ = __mul__
 
@@ -187,7 +187,9 @@ class Expr:
         return Expr, (self.terms,)  # a cached hash must not travel to another process
 
     def __str__(self) -> str:
-        return notation.text(self, exact_div)
+        if self._text is None:
+            self._text = notation.text(self, exact_div)
+        return self._text
 
     def __repr__(self) -> str:
         return f"Expr({self})"
@@ -271,6 +273,43 @@ def primitive(expr: Expr) -> Dim:
     return _quotient(expr, _common_factor(expr))
 
 
+# Arithmetic
+
+
+def _are_short(left: Dim, right: Dim) -> bool:
+    """Whether these are sizes, and not so long that remembering what comes of them would take much memory."""
+    size = 0
+    for dim in (left, right):
+        if type(dim) is Expr:
+            size += dim.size
+        elif type(dim) is not int:
+            return False
+    return size <= SHORT
+
+
+def _sum(left: Expr, right: Dim) -> Dim:
+    total = dict(left.terms)
+    for monomial, factor in _terms(right):
+        total[monomial] = total.get(monomial, 0) + factor
+    return _normal(total)
+
+
+def _product(left: Expr, right: Dim) -> Dim:
+    factors = tuple(_terms(right))
+    if len(left.terms) * len(factors) > MAX_PRODUCTS:
+        raise DimTooLarge(f"a product of {len(left.terms)} and {len(factors)} terms")
+    total: Terms = {}
+    for one, m in left.terms:
+        for other, n in factors:
+            monomial = monomials.times(one, other)
+            total[monomial] = total.get(monomial, 0) + m * n
+    return _normal(total)
+
+
+_short_sum = lru_cache(_REMEMBERED)(_sum)
+_short_product = lru_cache(_REMEMBERED)(_product)
+
+
 # The normal form
 
 
@@ -311,6 +350,7 @@ def _normal(terms: Terms) -> Dim:
 
 
 def _bounded(expr: Expr) -> Expr:
+    """`expr`, unless it has outgrown what can be worked with."""
     if len(expr.terms) > MAX_TERMS:
         raise DimTooLarge(f"a sum of {len(expr.terms)} terms")
     if expr.size > MAX_SIZE:
@@ -332,7 +372,8 @@ def _replace(dim: Dim, values: Mapping[str, Dim], done: dict[Floor, Dim]) -> Dim
     for monomial, factor in dim.terms:
         term: Dim = factor
         for atom, power in monomial:
-            term = term * _replace_atom(atom, values, done) ** power
+            value = _replace_atom(atom, values, done)
+            term = term * (value if power == 1 else value**power)
         for product_of_atoms, count in _terms(term):
             total[product_of_atoms] = total.get(product_of_atoms, 0) + count
     return _normal(total)
@@ -352,6 +393,10 @@ def _replace_atom(atom: Atom, values: Mapping[str, Dim], done: dict[Floor, Dim])
 
 
 def _floor(numerator: Dim, denominator: Dim) -> Dim:
+    return (_short_floor if _are_short(numerator, denominator) else _long_floor)(numerator, denominator)
+
+
+def _long_floor(numerator: Dim, denominator: Dim) -> Dim:
     if isinstance(denominator, Expr):
         return _floor_by_size(numerator, denominator)
     if index(denominator) == 0:
@@ -361,6 +406,9 @@ def _floor(numerator: Dim, denominator: Dim) -> Dim:
     if isinstance(numerator, int):
         return numerator // denominator
     return _floor_by_number(numerator, denominator)
+
+
+_short_floor = lru_cache(_REMEMBERED)(_long_floor)
 
 
 def _floor_by_number(numerator: Expr, denominator: int) -> Dim:

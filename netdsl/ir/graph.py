@@ -9,7 +9,7 @@ the hierarchy of the source reaches the backends. Sizes inside a block are writt
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
@@ -25,6 +25,7 @@ class Operation(Protocol):
     kind: ClassVar[str]  # its name in the language: "Conv2d", "concat"
     is_layer: ClassVar[bool]  # a module with a label of its own, as opposed to a function
     pure: ClassVar[bool]  # the same operands give the same results, and nothing else happens
+    inside: ClassVar[Mapping[str, str]]  # the kinds of the layers that torch's is made of, by dotted name
 
     def result_types(self, *operands: Tensor | Scalar) -> tuple[Tensor, ...]: ...
     def state(self, *operands: Tensor | Scalar) -> Mapping[str, State]: ...  # as in torch's state_dict
@@ -38,6 +39,8 @@ class Initialiser(Protocol):
     @property
     def kind(self) -> str: ...
     def arguments(self) -> Mapping[str, Any]: ...
+    def check(self, shape: tuple[int, ...]) -> None: ...  # raises what is wrong with filling such a tensor
+    def torch(self) -> Any: ...  # the call of `nn.init` on `Arg(0)`
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +58,11 @@ Operand: TypeAlias = int | Literal  # a value's number, or a literal
 
 @dataclass(frozen=True, slots=True)
 class Input:
+    """`axes` are what the source calls the axes, "" where it does not: `C`, of 64 here and of 96 in another block."""
+
     name: str
     type: Type
+    axes: tuple[str, ...] = field(default=(), compare=False)
     span: Span | None = field(default=None, compare=False)
 
 
@@ -103,6 +109,16 @@ class InitRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Tie:
+    """`tie name = source`: one learned tensor, or one layer, under two names, which are paths from this body."""
+
+    name: str
+    source: str
+    span: Span | None = field(default=None, compare=False)
+    source_span: Span | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
     """`op` applied to `operands`, giving the values `results` of the types `types`.
 
@@ -138,6 +154,7 @@ class Graph:
     parameters: tuple[Parameter, ...] = ()
     buffers: tuple[Buffer, ...] = ()
     inits: tuple[InitRule, ...] = ()
+    ties: tuple[Tie, ...] = ()
     arguments: tuple[tuple[str, Any], ...] = ()  # of the block's parameters, as given or by default
     constraints: tuple[Any, ...] = ()  # `ir.decide.Constraint`s on a model's free dimensions
     doc: str = field(default="", compare=False)
@@ -204,6 +221,15 @@ class Graph:
                 layers.setdefault(node.label, node)
         return layers
 
+    @cached_property
+    def layer_states(self) -> dict[str, Mapping[str, State]]:
+        """What the layers of this body that are no blocks have in the `state_dict`, by label."""
+        states: dict[str, Mapping[str, State]] = {}
+        for label, node in self.layers.items():
+            if not isinstance(node.op, Graph):
+                states[label] = node.op.state(*self.operand_types(node))
+        return states
+
     def state(self, prefix: str = "") -> Iterator[tuple[str, State]]:
         """Names and shapes of the `state_dict`, as torch orders it: own parameters, own buffers, then the layers."""
         for parameter in self.parameters:
@@ -216,8 +242,33 @@ class Graph:
             if isinstance(node.op, Graph):
                 yield from node.op.state(path)
             else:
-                for name, state in node.op.state(*self.operand_types(node)).items():
+                for name, state in self.layer_states[label].items():
                     yield path + name, state
+        yield from ((prefix + name, state) for name, state in self._second_names())
+
+    def _second_names(self) -> Iterator[tuple[str, State]]:
+        """What layers that are tied have under their second name; a tensor that is tied has its layer's."""
+        known = dict(replace(self, ties=()).state()) if self.ties else {}
+        for tie in self.ties:
+            inside = tie.source + "."
+            found = {
+                tie.name + key[len(tie.source) :]: s for key, s in known.items() if key.startswith(inside)
+            }
+            known |= found
+            yield from found.items()
+
+    def tied(self) -> dict[str, str]:
+        """The keys of the `state_dict` that are second names of a tensor, with the first ones."""
+        found: dict[str, str] = {}
+        for label, node in self.layers.items():
+            if isinstance(node.op, Graph):
+                found.update((f"{label}.{name}", f"{label}.{key}") for name, key in node.op.tied().items())
+        keys = [key for key, _ in self.state()] if self.ties else []
+        for tie in self.ties:
+            for key in keys:
+                if key == tie.source or key.startswith(tie.source + "."):
+                    found[tie.name + key[len(tie.source) :]] = found.get(key, key)
+        return found
 
     def subgraphs(self) -> Iterator[Graph]:
         """Every distinct graph used in this one, callees before callers, this one last."""

@@ -10,8 +10,9 @@ from netdsl.ir.graph import Graph, Node
 
 
 def parameter_count(graph: Graph) -> int:
-    """The number of learned numbers; a layer used twice counts once."""
-    return sum(prod(state.shape) for _, state in graph.state() if state.learned)
+    """The number of learned numbers; a layer used twice and a tensor with two names count once."""
+    tied = graph.tied()
+    return sum(prod(state.shape) for name, state in graph.state() if state.learned and name not in tied)
 
 
 def multiply_adds(graph: Graph, known: dict[int, Dim] | None = None) -> Dim:

@@ -1,13 +1,16 @@
 """Which parameters an `init` rule means. A pattern's last part names the parameter, the parts before it the modules
-around it, innermost last, each by its label or its kind; `*` is any one of them.
+around it, innermost last, each by its label or its kind; `*` is any one of them. The layers that torch's own layers
+are made of count too: `out_proj`, a `Linear`, is one of `MultiheadAttention`'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from netdsl.ir.graph import Graph, InitRule
+from netdsl.ir.graph import Graph, InitRule, Operation
+from netdsl.ir.types import State
 
 
 @dataclass(frozen=True)
@@ -18,40 +21,62 @@ class Module:
     kind: str = ""
 
 
-def parameters(graph: Graph, above: tuple[Module, ...] = ()) -> Iterator[tuple[tuple[Module, ...], str]]:
-    """Every learned tensor below `graph`, as the modules around it and its own name."""
+@dataclass(frozen=True)
+class Learned:
+    """A learned tensor: the modules around it, its own name, and its shape."""
+
+    path: tuple[Module, ...]
+    name: str
+    shape: tuple[int, ...]
+
+    @cached_property
+    def key(self) -> str:
+        """Its name in the `state_dict`."""
+        return ".".join([*(level.label for level in self.path), self.name])
+
+
+def parameters(graph: Graph, above: tuple[Module, ...] = ()) -> Iterator[Learned]:
+    """Every learned tensor below `graph`."""
     for parameter in graph.parameters:
-        yield above, parameter.name
+        yield Learned(above, parameter.name, tuple(int(d) for d in parameter.type.shape))  # type: ignore[arg-type]
     for label, node in graph.layers.items():
         parts = label.split(".")
         kind = node.op.name if isinstance(node.op, Graph) else node.op.kind
         path = (*above, *(Module(part) for part in parts[:-1]), Module(parts[-1], kind))
         if isinstance(node.op, Graph):
             yield from parameters(node.op, path)
+        else:
+            yield from _of_layer(node.op, graph.layer_states[label], path)
+
+
+def _of_layer(op: Operation, states: Mapping[str, State], path: tuple[Module, ...]) -> Iterator[Learned]:
+    inside = op.inside
+    for key, state in states.items():
+        if not state.learned:
             continue
-        for name, state in node.op.state(*graph.operand_types(node)).items():
-            if state.learned:
-                yield path, name
+        *parts, name = key.split(".")
+        levels = (Module(part, inside.get(".".join(parts[: n + 1]), "")) for n, part in enumerate(parts))
+        yield Learned((*path, *levels), name, state.shape)
 
 
-def matches(pattern: Sequence[str], path: Sequence[Module], name: str) -> bool:
-    """Whether a pattern means the tensor `name` of the module at `path`.
+def matches(pattern: Sequence[str], tensor: Learned) -> bool:
+    """Whether a pattern means a tensor.
 
-    >>> matches(("bn2", "weight"), (Module("layer1", "Sequential"), Module("bn2", "BatchNorm2d")), "weight")
+    >>> path = (Module("layer1", "Sequential"), Module("bn2", "BatchNorm2d"))
+    >>> matches(("bn2", "weight"), Learned(path, "weight", (64,)))
     True
     """
     *modules, last = pattern
-    if last not in ("*", name) or len(modules) > len(path):
+    path = tensor.path
+    if last not in ("*", tensor.name) or len(modules) > len(path):
         return False
     around = path[len(path) - len(modules) :]
     return all(part in ("*", level.label, level.kind) for part, level in zip(modules, around, strict=True))
 
 
-def unmatched(graph: Graph) -> list[InitRule]:
-    """The rules of this body that mean no parameter of it."""
+def meant(graph: Graph) -> list[tuple[InitRule, list[Learned]]]:
+    """The rules of this body, each with the parameters that it matches."""
     if not graph.inits:
         return []
     known = list(parameters(graph))
-    return [
-        rule for rule in graph.inits if not any(matches(rule.pattern, path, name) for path, name in known)
-    ]
+    return [(rule, [tensor for tensor in known if matches(rule.pattern, tensor)]) for rule in graph.inits]

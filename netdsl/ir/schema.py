@@ -59,6 +59,7 @@ class LiteralData(_Entry):
 class InputData(_Entry):
     name: str
     type: AnyType
+    axes: list[str] = []
 
 
 class ParameterData(_Entry):
@@ -101,6 +102,11 @@ class InitData(_Entry):
     init: CallData
 
 
+class TieData(_Entry):
+    name: str
+    source: str
+
+
 class ConstraintData(_Entry):
     left: SizeData
     op: Relation
@@ -118,6 +124,7 @@ class GraphData(_Entry):
     nodes: list[NodeData]
     outputs: list[OutputData]
     inits: list[InitData] = []
+    ties: list[TieData] = []
     arguments: dict[str, Any] = {}
     constraints: list[ConstraintData] = []
     doc: str = ""
@@ -161,7 +168,10 @@ class _Writer:
             {
                 "kind": graph.kind,
                 "name": graph.name,
-                "inputs": [{"name": entry.name, "type": type_data(entry.type)} for entry in graph.inputs],
+                "inputs": [
+                    {"name": entry.name, "type": type_data(entry.type), "axes": list(entry.axes)}
+                    for entry in graph.inputs
+                ],
                 "parameters": [
                     {"name": p.name, "value": p.value, "type": type_data(p.type), "init": _call(p.init)}
                     for p in graph.parameters
@@ -173,6 +183,7 @@ class _Writer:
                     for o in graph.outputs
                 ],
                 "inits": [{"pattern": list(r.pattern), "init": _call(r.init)} for r in graph.inits],
+                "ties": [{"name": tie.name, "source": tie.source} for tie in graph.ties],
                 "arguments": {name: to_data(value) for name, value in graph.arguments},
                 "constraints": [
                     {"left": _size(c.left), "op": c.op, "right": _size(c.right)} for c in graph.constraints
@@ -271,6 +282,7 @@ class _GraphReader:
             parameters=tuple(self._each("parameters", data.parameters, self._parameter)),
             buffers=tuple(self._each("buffers", data.buffers, self._buffer)),
             inits=tuple(self._each("inits", data.inits, self._init)),
+            ties=tuple(graphs.Tie(tie.name, tie.source) for tie in data.ties),
             arguments=tuple(self.values(data.arguments).items()),
             constraints=tuple(self._each("constraints", data.constraints, _constraint)),
             doc=data.doc,
@@ -282,7 +294,7 @@ class _GraphReader:
                 yield read(entry)
 
     def _input(self, data: InputData) -> graphs.Input:
-        return graphs.Input(data.name, self.type(data.type))
+        return graphs.Input(data.name, self.type(data.type), tuple(data.axes))
 
     def _parameter(self, data: ParameterData) -> graphs.Parameter:
         return graphs.Parameter(data.name, data.value, _tensor(data.type), self._initialiser(data.init))

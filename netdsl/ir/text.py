@@ -14,12 +14,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from netdsl.ir.decide import Constraint
 from netdsl.ir.dims import Dim
-from netdsl.ir.graph import Buffer, Graph, InitRule, Input, Literal, Node, Operand, Output, Parameter
+from netdsl.ir.graph import Buffer, Graph, InitRule, Input, Literal, Node, Operand, Output, Parameter, Tie
 from netdsl.ir.reader import Reader
 from netdsl.ir.residues import Relation
 from netdsl.ir.types import Tensor, Type
@@ -86,7 +86,7 @@ class _Printer:
         if graph.doc:
             yield f"doc {quoted(graph.doc)}"
         for number, entry in enumerate(graph.inputs):
-            yield f"%{number} = input {show_name(entry.name)}: {show_type(entry.type)}"
+            yield f"%{number} = input {_declared(entry)}{_names(entry.axes)}"
         for entry in graph.parameters:
             yield f"%{entry.value} = param {_declared(entry)} = {_call(entry.init)}"
         for entry in graph.buffers:
@@ -95,6 +95,8 @@ class _Printer:
         yield from map(self._node, graph.nodes)
         for rule in graph.inits:
             yield f"init {' '.join(map(quoted, rule.pattern))} = {_call(rule.init)}"
+        for tie in graph.ties:
+            yield f"tie {quoted(tie.name)} = {quoted(tie.source)}"
         for output in graph.outputs:
             name = f"{show_name(output.name)}: " if output.name is not None else ""
             yield f"output {name}%{output.value}{' when training' if output.when_training else ''}"
@@ -108,12 +110,16 @@ class _Printer:
         operands = ", ".join(map(_operand, node.operands))
         sizes = ", ".join(f"{show_name(name)} = {dim}" for name, dim in node.sizes)
         types = ", ".join(map(show_type, node.types))
-        names = f" as {', '.join(map(show_name, node.names))}" if any(node.names) else ""
-        return f"{results} = {label}{call}({operands}){f' with ({sizes})' if sizes else ''} : {types}{names}"
+        given = f" with ({sizes})" if sizes else ""
+        return f"{results} = {label}{call}({operands}){given} : {types}{_names(node.names)}"
 
 
-def _declared(entry: Parameter | Buffer) -> str:
+def _declared(entry: Input | Parameter | Buffer) -> str:
     return f"{show_name(entry.name)}: {show_type(entry.type)}"
+
+
+def _names(names: Sequence[str]) -> str:
+    return f" as {', '.join(map(show_name, names))}" if any(names) else ""
 
 
 def _call(op: Any) -> str:
@@ -172,6 +178,7 @@ class _Body:
         self.buffers: list[Buffer] = []
         self.nodes: list[Node] = []
         self.inits: list[InitRule] = []
+        self.ties: list[Tie] = []
         self.outputs: list[Output] = []
         self.constraints: list[Constraint] = []
 
@@ -185,6 +192,7 @@ class _Body:
             parameters=tuple(self.parameters),
             buffers=tuple(self.buffers),
             inits=tuple(self.inits),
+            ties=tuple(self.ties),
             arguments=tuple(self.arguments.items()),
             constraints=tuple(self.constraints),
             doc=self.doc,
@@ -200,10 +208,12 @@ class _Body:
             self._constraint(reader)
         elif reader.accept("init"):
             self._init(reader)
+        elif reader.accept("tie"):
+            self._tie(reader)
         elif reader.accept("doc"):
             self.doc = reader.string()
         else:
-            reader.expected("a value, `output`, `init`, `constraint` or `doc`")
+            reader.expected("a value, `output`, `init`, `tie`, `constraint` or `doc`")
         reader.end()
 
     def _value(self, reader: Reader) -> None:
@@ -225,7 +235,8 @@ class _Body:
         name, type = self._typed(reader)
         if results != [len(self.inputs)]:
             reader.fail(f"input `{name}` is value %{len(self.inputs)}")
-        self.inputs.append(Input(name, type))
+        axes = self._names(reader) if reader.accept("as") else ()
+        self.inputs.append(Input(name, type, axes))
 
     def _parameter(self, reader: Reader, results: list[int]) -> None:
         name, type = self._tensor(reader)
@@ -311,6 +322,11 @@ class _Body:
         name, arguments = reader.call()
         init = reader.build(reader.vocabulary.initialiser, "initialiser", name, arguments)
         self.inits.append(InitRule(tuple(pattern), init))
+
+    def _tie(self, reader: Reader) -> None:
+        name = reader.string()
+        reader.expect("=")
+        self.ties.append(Tie(name, reader.string()))
 
     def _output(self, reader: Reader) -> None:
         name: str | None = None

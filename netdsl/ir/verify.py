@@ -53,6 +53,7 @@ def _problems(graph: Graph, known: dict[int, Types]) -> Iterator[str]:
     yield from _names(graph)
     types = known[id(graph)]
     yield from _labels(graph, types)
+    yield from _ties(graph)
     for place, node in enumerate(graph.nodes):
         where = f"node {place} ({_title(node)})"
         yield from (f"{where}: {problem}" for problem in _node_problems(node, types, known))
@@ -108,6 +109,27 @@ def _names(graph: Graph) -> Iterator[str]:
     yield from _repeated("argument", [name for name, _ in graph.arguments])
     modules = {node.label.partition(".")[0] for node in graph.nodes if node.label}
     yield from (f"`{name}` is a tensor and a layer" for name in sorted(modules.intersection(tensors)))
+
+
+def _ties(graph: Graph) -> Iterator[str]:
+    """Both names of a tie are paths into this body; a layer's second name is new in a block."""
+    for tie in graph.ties:
+        if not tie.source or not _leads(graph, tie.source):
+            yield f"tie `{tie.name}`: there is no `{tie.source}`"
+        elif not _leads(graph, tie.name) and not _leads(graph, tie.name.rpartition(".")[0]):
+            yield f"tie `{tie.name}`: there is no place for it"
+
+
+def _leads(graph: Graph, path: str) -> bool:
+    """Whether a path ends at a layer or, as far as it can be seen without the operation, at a tensor of one."""
+    if not path or any(path == entry.name for entry in graph.parameters):
+        return True
+    for label, node in graph.layers.items():
+        if path == label:
+            return True
+        if path.startswith(f"{label}."):
+            return not isinstance(node.op, Graph) or _leads(node.op, path[len(label) + 1 :])
+    return False
 
 
 def _repeated(kind: str, names: list[str]) -> Iterable[str]:

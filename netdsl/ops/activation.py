@@ -63,6 +63,7 @@ class ReLU(Activation):
     """
 
     integers = "kept"
+    in_place: ClassVar[bool] = True
 
     inplace: bool = False
 
@@ -79,6 +80,7 @@ class ReLU6(Activation):
     """
 
     integers = "kept"
+    in_place: ClassVar[bool] = True
 
     inplace: bool = False
 

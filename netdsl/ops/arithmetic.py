@@ -73,6 +73,8 @@ class Binary(Function):
 class _Scaled(Binary):
     """`add` and `sub`, which torch gives a factor for the second operand."""
 
+    fresh: ClassVar[bool] = True
+
     alpha: int | float = 1
 
     def result_dtype(self, input: Operand, other: Operand) -> str:
@@ -141,6 +143,7 @@ class Mul(Binary):
 
     kind = "mul"
     symbol = "*"
+    fresh: ClassVar[bool] = True
 
     def computed_dtype(self, dtype: str) -> str:
         return numeric(dtype)

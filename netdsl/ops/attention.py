@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from random import Random
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -157,6 +158,7 @@ class MultiheadAttention(Attention):
     optional_results: ClassVar[tuple[int, ...]] = (1,)
     positional: ClassVar[tuple[str, ...]] = ("num_heads",)
     inferred: ClassVar[tuple[str, ...]] = ("embed_dim", "kdim", "vdim")
+    inside: ClassVar[Mapping[str, str]] = {"out_proj": "Linear"}
 
     num_heads: Size
     dropout: Probability = 0.0
@@ -295,7 +297,8 @@ class MultiheadAttention(Attention):
     def cost(self, query: Tensor, key: Tensor | None = None, value: Tensor | None = None, *_: Any) -> Dim:
         widths = self.widths(query, key, value)
         length, source = self.length(query), self.length(query if key is None else key)
-        return self.batch(query) * Heads(self.num_heads, widths, self.bias).cost(length, source)
+        more = self.add_bias_kv + self.add_zero_attn
+        return self.batch(query) * Heads(self.num_heads, widths, self.bias).cost(length, source, more)
 
     @classmethod
     def sample(cls, random: Random) -> Case:

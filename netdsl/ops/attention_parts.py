@@ -79,10 +79,11 @@ class Heads:
             found["out_proj.bias"] = State((width,))
         return {self.prefix + name: state for name, state in found.items()}
 
-    def cost(self, length: Dim, source: Dim) -> Dim:
-        """Multiply-adds for one element of the batch: the four projections, the scores and the sums."""
+    def cost(self, length: Dim, source: Dim, more: int = 0) -> Dim:
+        """Multiply-adds for one element of the batch: the four projections, the scores and the sums. `more` elements
+        are looked at that are not projected."""
         width, key, value = self.widths
-        return width * (2 * length * width + source * (key + value) + 2 * length * source)
+        return width * (2 * length * width + source * (key + value) + 2 * length * (source + more))
 
     def attend(
         self,

@@ -111,8 +111,13 @@ class Op(Arguments):
     training_only: ClassVar[bool] = False  # the identity in evaluation mode
     linear: ClassVar[bool] = False  # an affine map with weights: two in a row without a nonlinearity are one
     removes_mean: ClassVar[bool] = False  # subtracts each channel's mean, so a bias before it has no effect
+    fresh: ClassVar[bool] = False  # gives a tensor of its own, which its gradient does not look at again
+    in_place: ClassVar[bool] = False  # its gradient needs the result alone, so `inplace` saves a tensor
     takes_scalars: ClassVar[bool] = False  # numbers may stand for operands
     optional_results: ClassVar[tuple[int, ...]] = ()  # results that torch's own types call optional
+    inside: ClassVar[
+        Mapping[str, str]
+    ] = {}  # the kinds of the layers that torch's layer is made of, by dotted name
     gives: ClassVar[Any] = (
         None  # several results: their nesting in torch, as `(0, (1, 2))` for LSTM; else None
     )
@@ -130,6 +135,10 @@ class Op(Arguments):
     def torch(self, *operands: Any, **named: Any) -> Any:
         """The constructor call of a layer, or the expression of a function over `Arg(i)`."""
         raise TypeError(f"{type(self).__name__} has no torch lowering")
+
+    def as_layer(self) -> Call | None:
+        """The constructor call of a module that does what a function of one operand does, where torch has one."""
+        return None
 
     def forward(self, *operands: Any, **named: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """How a layer's module is called: positional and keyword arguments over `Arg(i)`. All operands, by default."""

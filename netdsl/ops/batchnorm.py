@@ -5,7 +5,6 @@ from __future__ import annotations
 from random import Random
 from typing import Any, ClassVar
 
-from netdsl.ir.dims import product
 from netdsl.ir.types import State, Tensor
 from netdsl.ops.base import Case, ShapeProblem, Size, check_inferred, fixed, op
 from netdsl.ops.cases import pick
@@ -43,8 +42,8 @@ class _ChannelNorm(Norm):
         self.check_dtype(x)
         features = fixed(x.shape[1], "channels", self.kind)
         check_inferred(self.kind, "num_features", self.num_features, features)
-        values = product(x.shape[2:]) * (x.shape[0] if self.over_batch else 1)
-        if not self.track_running_stats and isinstance(values, int) and values == 1:
+        # A product of sizes is 1 where all of them are.
+        if not self.track_running_stats and all(d == 1 for d in (*x.shape[2:], *x.shape[: self.over_batch])):
             raise ShapeProblem(
                 "E0404",
                 f"`{self.kind}` has a single value of each channel to take the variance of",
@@ -125,6 +124,7 @@ class _ChannelNorm(Norm):
 
 class _BatchNorm(_ChannelNorm):
     over_batch: ClassVar[bool] = True
+    fresh: ClassVar[bool] = True
     pure: ClassVar[bool] = False  # training moves the running means
 
 

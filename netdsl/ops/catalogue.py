@@ -16,9 +16,9 @@ from typing import TypeVar
 
 Class = TypeVar("Class", bound=type)
 
-BODY = r"(.*?)(?=^@|^class |^def |^\w+ = |\Z)"
-REGISTERED = re.compile(r"^@(op|initialiser)\nclass (\w+)" + BODY, re.DOTALL | re.MULTILINE)
-KIND = re.compile(r'^    kind(?:: ClassVar\[str\])? = "(\w+)"', re.MULTILINE)
+NAME = re.compile(r"\w+")
+KIND = re.compile(r'\n    kind(?:: ClassVar\[str\])? = "(\w+)"')
+NEXT = re.compile(r"\n(?:@|class |def |\w+ = )")
 
 
 class Catalogue(Mapping[str, Class]):
@@ -54,11 +54,19 @@ def _homes(decorator: str) -> dict[str, str]:
     """The module of each kind, in the order of modules and of the classes in them."""
     homes: dict[str, str] = {}
     for path in sorted(Path(__file__).parent.glob("*.py")):
-        for found, name, body in REGISTERED.findall(_text(path)):
-            if found == decorator:
-                kind = KIND.search(body)
-                homes[kind[1] if kind else name] = f"netdsl.ops.{path.stem}"
+        for text in _text(path).split(f"\n@{decorator}\nclass ")[1:]:
+            homes[_kind(text)] = f"netdsl.ops.{path.stem}"
     return homes
+
+
+def _kind(text: str) -> str:
+    """The kind of a class whose name `text` begins with: the one that its body says, or its name."""
+    said = KIND.search(text)
+    if said and not NEXT.search(text, 0, said.start()):
+        return said[1]
+    name = NAME.match(text)
+    assert name is not None, "a class has a name"
+    return name[0]
 
 
 @cache

@@ -24,6 +24,7 @@ class _AnyConv(Spatial):
     positional: ClassVar[tuple[str, ...]] = ("out_channels", "kernel_size")
     inferred: ClassVar[tuple[str, ...]] = ("in_channels",)
     linear: ClassVar[bool] = True
+    fresh: ClassVar[bool] = True
 
     if TYPE_CHECKING:  # the two families have these in torch's order, which differs
         out_channels: Size

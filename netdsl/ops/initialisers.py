@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, InstanceOf, model_validator
 
 from netdsl.ir.dims import Dim
-from netdsl.ops.base import Arguments, ShapeProblem, Size, initialisers
-from netdsl.ops.target import Arg, Call
+from netdsl.ir.formulas import INFIX, Formula, fans
+from netdsl.ops.base import Arguments, ShapeProblem, Size, fixed, initialisers
+from netdsl.ops.target import Arg, Call, Index, Infix, Prefix, Stride, method
 
 Nonlinearity: TypeAlias = Literal[
     "linear",
@@ -26,6 +27,11 @@ Nonlinearity: TypeAlias = Literal[
     "selu",
 ]
 
+# Numbers that may be formulas over the fans of what is filled.
+Amount: TypeAlias = float | InstanceOf[Formula]
+Spread: TypeAlias = Annotated[float, Field(ge=0)] | InstanceOf[Formula]
+PositiveSpread: TypeAlias = Annotated[float, Field(gt=0)] | InstanceOf[Formula]
+
 InitialiserClass = TypeVar("InitialiserClass", bound="type[Initialiser]")
 
 
@@ -37,6 +43,7 @@ class Initialiser(Arguments):
     def check(self, shape: Sequence[Dim]) -> None:
         """Raises `ShapeProblem` where a tensor of `shape` cannot be filled."""
         if len(shape) in self.ranks:
+            self.resolved(shape)
             return
         low, high = self.ranks[0], self.ranks[-1]
         needs = (
@@ -52,9 +59,48 @@ class Initialiser(Arguments):
             label=f"this is [{', '.join(map(str, shape))}]",
         )
 
+    def resolved(self, shape: Sequence[Dim]) -> Self:
+        """The same for a tensor of `shape`, where `fan_in` and `fan_out` are numbers."""
+        formulas = {name: given for name, given in self.arguments().items() if isinstance(given, Formula)}
+        if not formulas:
+            return self
+        if len(shape) < 2:
+            raise ShapeProblem(
+                "E0401", "`fan_in` and `fan_out` are those of a tensor of at least 2 axes, but this one has 1"
+            )
+        known = fans([fixed(dim, "numbers", self.kind) for dim in shape])
+        values: dict[str, float] = {}
+        for name, formula in formulas.items():
+            try:
+                values[name] = formula.value(known)
+                type(self).model_validate({**self.arguments(), **values})
+            except (ArithmeticError, ValueError):
+                sizes = " and ".join(f"`{fan} = {size}`" for fan, size in known.items())
+                raise ShapeProblem(
+                    "E0303", f"`{name}` of `{self.kind}` cannot be `{formula}` where {sizes}"
+                ) from None
+        return type(self)(**{**self.arguments(), **values})
+
     def torch(self) -> Call:
         """The call that fills `Arg(0)`."""
-        return Call(f"nn.init.{self.kind}_", (Arg(0),), tuple(self.arguments().items()))
+        given = {name: _tree(value) for name, value in self.arguments().items()}
+        required = [name for name, entry in type(self).model_fields.items() if entry.is_required()]
+        args = tuple(given.pop(name) for name in required)
+        return Call(f"nn.init.{self.kind}_", (Arg(0), *args), tuple(given.items()))
+
+
+def _tree(value: Any) -> Any:
+    """A formula as torch computes it of the tensor `Arg(0)`."""
+    if not isinstance(value, Formula):
+        return value
+    if value.op == "fan_in":
+        return method(Index(Arg(0), (0,)), "numel")
+    if value.op == "fan_out":
+        return method(Index(Arg(0), (Stride(), 0)), "numel")
+    parts = tuple(map(_tree, value.parts))
+    if value.op in INFIX:
+        return Infix(value.op, *parts) if len(parts) == 2 else Prefix(value.op, *parts)
+    return Call(value.op if value.op in ("abs", "min", "max") else f"math.{value.op}", parts)
 
 
 def initialiser(cls: InitialiserClass) -> InitialiserClass:
@@ -84,7 +130,7 @@ class Constant(Initialiser):
     kind: ClassVar[str] = "constant"
     positional: ClassVar[tuple[str, ...]] = ("val",)
 
-    val: float
+    val: Amount
 
 
 @initialiser
@@ -94,8 +140,8 @@ class Normal(Initialiser):
     kind: ClassVar[str] = "normal"
     positional: ClassVar[tuple[str, ...]] = ("mean", "std")
 
-    mean: float = 0.0
-    std: float = Field(1.0, ge=0)
+    mean: Amount = 0.0
+    std: Spread = 1.0
 
 
 @initialiser
@@ -105,14 +151,14 @@ class TruncNormal(Initialiser):
     kind: ClassVar[str] = "trunc_normal"
     positional: ClassVar[tuple[str, ...]] = ("mean", "std", "a", "b")
 
-    mean: float = 0.0
-    std: float = Field(1.0, gt=0)
-    a: float = -2.0
-    b: float = 2.0
+    mean: Amount = 0.0
+    std: PositiveSpread = 1.0
+    a: Amount = -2.0
+    b: Amount = 2.0
 
     @model_validator(mode="after")
     def _in_order(self) -> TruncNormal:
-        if self.a >= self.b:
+        if isinstance(self.a, float) and isinstance(self.b, float) and self.a >= self.b:
             raise ValueError(f"`a = {self.a}` is not below `b = {self.b}`")
         return self
 
@@ -124,12 +170,12 @@ class Uniform(Initialiser):
     kind: ClassVar[str] = "uniform"
     positional: ClassVar[tuple[str, ...]] = ("a", "b")
 
-    a: float = 0.0
-    b: float = 1.0
+    a: Amount = 0.0
+    b: Amount = 1.0
 
     @model_validator(mode="after")
     def _in_order(self) -> Uniform:
-        if self.a > self.b:
+        if isinstance(self.a, float) and isinstance(self.b, float) and self.a > self.b:
             raise ValueError(f"`a = {self.a}` is above `b = {self.b}`")
         return self
 
@@ -142,7 +188,7 @@ class XavierUniform(Initialiser):
     positional: ClassVar[tuple[str, ...]] = ("gain",)
     ranks: ClassVar[Sequence[int]] = range(2, 1000)
 
-    gain: float = 1.0
+    gain: Amount = 1.0
 
 
 @initialiser
@@ -153,7 +199,7 @@ class XavierNormal(Initialiser):
     positional: ClassVar[tuple[str, ...]] = ("gain",)
     ranks: ClassVar[Sequence[int]] = range(2, 1000)
 
-    gain: float = 1.0
+    gain: Amount = 1.0
 
 
 class _Kaiming(Initialiser):
@@ -189,7 +235,7 @@ class Orthogonal(Initialiser):
     positional: ClassVar[tuple[str, ...]] = ("gain",)
     ranks: ClassVar[Sequence[int]] = range(2, 1000)
 
-    gain: float = 1
+    gain: Amount = 1
 
 
 @initialiser

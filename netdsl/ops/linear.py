@@ -27,6 +27,7 @@ class Linear(Layer):
     positional: ClassVar[tuple[str, ...]] = ("out_features",)
     inferred: ClassVar[tuple[str, ...]] = ("in_features",)
     linear: ClassVar[bool] = True
+    fresh: ClassVar[bool] = True
 
     out_features: Size
     bias: bool = True

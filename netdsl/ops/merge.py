@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import field_validator
 
@@ -42,20 +42,33 @@ def join_shapes(kind: str, tensors: Sequence[Tensor], along: int | None) -> list
             try:
                 sizes[place] = join(sizes[place], size)
             except DimMismatch as mismatch:
-                raise _differ(kind, along, place, sizes[place], size, mismatch) from None
+                note = mismatch_note(place, sizes[place], size, mismatch)
+                raise _differ(kind, tensors, along, place, note) from None
     return sizes
 
 
-def _differ(
-    kind: str, along: int | None, place: int, left: Dim, right: Dim, mismatch: DimMismatch
-) -> ShapeProblem:
-    where = "" if along is None else f"; only axis {along} may differ"
+def _differ(kind: str, tensors: Sequence[Tensor], along: int | None, place: int, note: str) -> ShapeProblem:
+    """The tensors differ on axis `place`, which may be the one that they were meant to be put together along."""
+    fits = along is not None and _agree_beside(tensors, place)
     return ShapeProblem(
         "E0402",
         f"shapes do not match in `{kind}`",
-        note=mismatch_note(place, left, right, mismatch) + where,
-        help=f"put them together along axis {place}: `dim = {place}`" if along is not None else None,
+        note=note if along is None else f"{note}; only axis {along} may differ",
+        help=f"put them together along axis {place}: `dim = {place}`" if fits else None,
     )
+
+
+def _agree_beside(tensors: Sequence[Tensor], along: int) -> bool:
+    """Whether the tensors have the same sizes on all axes but `along`."""
+    first = tensors[0].shape
+    others = [place for place in range(len(first)) if place != along]
+    try:
+        for x in tensors[1:]:
+            for place in others:
+                join(first[place], x.shape[place])
+    except (DimMismatch, IndexError):
+        return False
+    return True
 
 
 @op
@@ -67,6 +80,7 @@ class Concat(Function):
     """
 
     kind = "concat"
+    fresh: ClassVar[bool] = True
     dim: int = 0
 
     def infer(self, *tensors: Tensor) -> Tensor:

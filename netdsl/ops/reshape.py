@@ -20,7 +20,7 @@ from netdsl.ops.base import AnyDim, Case, Function, ShapeProblem, op
 from netdsl.ops.cases import any_axis, pick, shape, some_axes, tensor
 from netdsl.ops.onnx_parts import expanded, reshaped, squeezed, tensor_of, transposed, unsqueezed
 from netdsl.ops.promotion import mismatch_note
-from netdsl.ops.target import Arg, OnnxTarget, OnnxValue, method
+from netdsl.ops.target import Arg, Call, OnnxTarget, OnnxValue, call, method
 
 Sizes = tuple[AnyDim, ...]
 
@@ -122,6 +122,10 @@ class FlattenFunction(Function):
         if self.end_dim != -1:
             return method(Arg(0), "flatten", self.start_dim, self.end_dim)
         return method(Arg(0), "flatten", self.start_dim) if self.start_dim else method(Arg(0), "flatten")
+
+    def as_layer(self) -> Call:
+        ends = () if self.end_dim == -1 else (self.end_dim,)
+        return call("nn.Flatten", *((self.start_dim, *ends) if ends or self.start_dim != 1 else ()))
 
     def onnx(self, g: OnnxTarget, input: OnnxValue) -> OnnxValue:
         return reshaped(g, input, self.infer(tensor_of(input)).shape)
@@ -245,6 +249,9 @@ class Permute(Function):
 
     def torch(self, input: Tensor) -> Any:
         return method(Arg(0), "permute", *self.dims) if self.dims else Arg(0)
+
+    def as_layer(self) -> Call:
+        return call("torchvision.ops.Permute", list(self.dims))
 
     def onnx(self, g: OnnxTarget, input: OnnxValue) -> OnnxValue:
         return transposed(g, input, axes(self.kind, self.dims, tensor_of(input), argument="dims"))

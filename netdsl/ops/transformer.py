@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from random import Random
 from typing import Any, ClassVar, Literal
 
@@ -16,6 +17,15 @@ from netdsl.ops.cases import pick
 from netdsl.ops.norm import Epsilon
 from netdsl.ops.onnx_parts import tensor_of, transposed
 from netdsl.ops.target import Arg, Call, OnnxTarget, OnnxValue, call
+
+
+def _inside(*attentions: str) -> dict[str, str]:
+    """The kinds of the layers in a layer of the transformer."""
+    found = {"linear1": "Linear", "linear2": "Linear"}
+    found |= {f"norm{number}": "LayerNorm" for number in range(1, len(attentions) + 2)}
+    for name in attentions:
+        found |= {name: "MultiheadAttention", f"{name}.out_proj": "Linear"}
+    return found
 
 
 class _TransformerLayer(Attention):
@@ -129,6 +139,7 @@ class TransformerEncoderLayer(_TransformerLayer):
     """
 
     attentions: ClassVar[tuple[str, ...]] = ("self_attn",)
+    inside: ClassVar[Mapping[str, str]] = _inside(*attentions)
     flags: ClassVar[tuple[str, ...]] = ("is_causal",)
 
     is_causal: bool = False
@@ -186,6 +197,7 @@ class TransformerDecoderLayer(_TransformerLayer):
     """
 
     attentions: ClassVar[tuple[str, ...]] = ("self_attn", "multihead_attn")
+    inside: ClassVar[Mapping[str, str]] = _inside(*attentions)
     flags: ClassVar[tuple[str, ...]] = ("tgt_is_causal", "memory_is_causal")
 
     tgt_is_causal: bool = False

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from netdsl.ir.formulas import Formula
 from netdsl.ir.values import Vocabulary
 from netdsl.ops.base import Op, initialisers, registry
 from netdsl.ops.target import Arg, Stride, Symbol
 
-_VALUES: Final[dict[str, type[Any]]] = {"Stride": Stride, "Arg": Arg, "Symbol": Symbol}
+_VALUES: Final[dict[str, type[Any]]] = {"Stride": Stride, "Arg": Arg, "Symbol": Symbol, "Formula": Formula}
 
 
 def _operation(kind: str, arguments: dict[str, Any]) -> Op:

@@ -7,12 +7,13 @@ from typing import Final, TypeAlias
 
 from netdsl.ir.graph import Graph
 from netdsl.passes.dead import remove_dead
+from netdsl.passes.in_place import in_place
 
 Pass: TypeAlias = Callable[[Graph], Graph]
 
 DEFAULT: Final[tuple[Pass, ...]] = (remove_dead,)
 
-__all__ = ["DEFAULT", "Pass", "remove_dead", "run"]
+__all__ = ["DEFAULT", "Pass", "in_place", "remove_dead", "run"]
 
 
 def run(graph: Graph, passes: Sequence[Pass] = DEFAULT) -> Graph:

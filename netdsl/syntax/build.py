@@ -11,6 +11,7 @@ from netdsl.syntax.literals import Interpolate, number_value, string_node
 from netdsl.syntax.tokens import Token
 
 Names: TypeAlias = tuple[tree.Name, ...]
+Pattern: TypeAlias = tuple[tree.Name | tree.String, ...]
 Parameters: TypeAlias = tuple[tree.Parameter, ...]
 Body: TypeAlias = tuple[tree.Statement, ...]
 Items: TypeAlias = tuple[tree.Item, ...]
@@ -141,6 +142,9 @@ class Builder:
     def input_(self, span: Span, name: Token, shape: tree.Shape | None) -> tree.Input:
         return tree.Input(self.name_of(name), shape, span)
 
+    def optional_input(self, span: Span, name: Token, shape: tree.Shape | None, _: Token) -> tree.Input:
+        return tree.Input(self.name_of(name), shape, span, optional=True)
+
     def output(self, span: Span, value: tree.Expr, when: Token | None) -> tree.Output:
         return tree.Output(None, None, value, self.optional_name(when), span)
 
@@ -163,13 +167,22 @@ class Builder:
     ) -> tree.Buffer:
         return tree.Buffer(self.name_of(name), shape, value, self.optional_name(when), span)
 
-    def init(self, span: Span, pattern: Names, value: tree.Expr) -> tree.Init:
+    def init(self, span: Span, pattern: Pattern, value: tree.Expr) -> tree.Init:
         return tree.Init(pattern, value, span)
 
-    def pattern(self, _: Span, *parts: Token) -> Names:
+    def tie(self, span: Span, name: Pattern, source: Pattern) -> tree.Tie:
+        return tree.Tie(name, source, span)
+
+    def path(self, span: Span, *parts: Token) -> Pattern:
+        return self.pattern(span, *parts)
+
+    def pattern(self, _: Span, *parts: Token) -> Pattern:
         """Parts between dots. Digits with a dot among them, as in `layers.0.1`, arrive as one number."""
-        names: list[tree.Name] = []
+        names: list[tree.Name | tree.String] = []
         for token in parts:
+            if token.kind == "STRING":
+                names.append(self.string_of(token))
+                continue
             start = token.start
             for text in token.text.split("."):
                 names.append(tree.Name(text, Span(self.source, start, start + len(text))))

@@ -72,9 +72,7 @@ class Machine:
         self.muted = False  # until the statement ends, as what is wrong with it has been said
         self.resumed = 0  # the number of the token at which the last recovery went on
         self.recoveries = 0
-        self.methods: list[Any] = [
-            rule.action and getattr(builder, rule.action) for rule in self.tables.rules
-        ]
+        self.builder = builder
 
     def run(self) -> Any:
         """The value of the start rule, or None where there is no going on."""
@@ -142,7 +140,7 @@ class Machine:
         elif rule.collapses and len(values) == 1:
             value = values[0]
         else:
-            value = self.methods[rule.number](Span(self.source, start, end), *values)
+            value = getattr(self.builder, rule.action)(Span(self.source, start, end), *values)
             height += type(value) is not tuple  # lists of nodes are no level of their own
         states.append(self.tables.gotos[states[-1]][rule.origin])
         self.values.append(value)

@@ -239,7 +239,7 @@ class _Printer:
         return cat(name.id if name else "", ": " if name and shape else "", known)
 
     def input(self, node: tree.Input) -> Document:
-        return cat("input ", self._typed(node.name, node.shape))
+        return cat("input ", self._typed(node.name, node.shape), " = None" if node.optional else "")
 
     def output(self, node: tree.Output) -> Document:
         typed = self._typed(node.name, node.shape)
@@ -261,7 +261,10 @@ class _Printer:
         return cat("buffer ", self._typed(node.name, node.shape), " = ", value)
 
     def init(self, node: tree.Init) -> Document:
-        return cat("init ", ".".join(name.id for name in node.pattern), " = ", self.value(node.value))
+        return cat("init ", _path(node.pattern), " = ", self.value(node.value))
+
+    def tie(self, node: tree.Tie) -> Document:
+        return cat("tie ", _path(node.name), " = ", _path(node.source))
 
     def assert_(self, node: tree.Assert) -> Document:
         message = f", {node.message.text}" if node.message else ""
@@ -289,6 +292,10 @@ class _Printer:
         return self.sections([_Section(header, node.body, self._braces(node, node.iterable.span.end))], depth)
 
 
+def _path(parts: tuple[tree.Name | tree.String, ...]) -> str:
+    return ".".join(part.id if isinstance(part, tree.Name) else part.text for part in parts)
+
+
 def _is_blank_between(before: _Element, after: _Element) -> bool:
     if after.first and before.last:
         return after.first - before.last > 1
@@ -314,6 +321,7 @@ _METHODS: dict[type, Callable[[_Printer, Any, int], list[Line]]] = {
     tree.Param: _on_lines(_Printer.param),
     tree.Buffer: _on_lines(_Printer.buffer),
     tree.Init: _on_lines(_Printer.init),
+    tree.Tie: _on_lines(_Printer.tie),
     tree.Assert: _on_lines(_Printer.assert_),
     tree.Expect: _on_lines(_Printer.expect),
     tree.If: _Printer.if_,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from netdsl.syntax.machine import Bracket, Machine
 
 DECLARATION_WORDS = ("model", "block", "fn", "const", "import", "train", "extern")
-STATEMENT_WORDS = ("input", "output", "param", "buffer", "init", "assert", "expect")
+STATEMENT_WORDS = ("input", "output", "param", "buffer", "init", "tie", "assert", "expect")
 _HOMES = ("declaration", "statement", "entry", "_declared")
 NOTHING = Token("", "", 0, 0)
 

@@ -215,9 +215,12 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Input:
+    """`input name: [..]`; `= None` after it where a block can do without."""
+
     name: Name
     shape: Shape | None
     span: Span
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,8 +263,17 @@ class Buffer:
 
 @dataclass(frozen=True, slots=True)
 class Init:
-    pattern: tuple[Name, ...]  # the parts between the dots; "*" is a Name too
+    pattern: tuple[Name | String, ...]  # the parts between the dots; "*" is a Name too
     value: Expr
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Tie:
+    """`tie name = source`: the same tensor, or the same layer, under two names."""
+
+    name: tuple[Name | String, ...]  # the parts between the dots
+    source: tuple[Name | String, ...]
     span: Span
 
 
@@ -296,7 +308,7 @@ class For:
     span: Span
 
 
-Statement: TypeAlias = Input | Output | Bind | Param | Buffer | Init | Assert | Expect | If | For
+Statement: TypeAlias = Input | Output | Bind | Param | Buffer | Init | Tie | Assert | Expect | If | For
 
 # --------------------------------------------------------------------------------------------- declarations
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load
 from torch import Tensor, nn
 
 from netdsl.train.batches import mixed, prepare_on
@@ -149,37 +147,6 @@ def _check_output(output: object, y: Tensor, recipe: Recipe, data: Data) -> None
         raise TrainError(
             "E0611", f"there are {most + 1} classes, but `{name}` gives {shape}", recipe.places.of("data")
         )
-
-
-def load_weights(model: nn.Module, path: str | Path) -> None:
-    """Put the weights of a safetensors file into `model`; E0633 where they are not its own, E0631 if
-    unreadable.
-    """
-    path = Path(path)
-    try:
-        weights = load(path.read_bytes())
-    except OSError as problem:
-        reason = (problem.strerror or str(problem)).lower()
-        raise TrainError("E0631", f"`{path}` cannot be read: {reason}") from problem
-    except SafetensorError as problem:
-        raise TrainError("E0631", f"`{path}` is not a whole safetensors file: {problem}") from problem
-    wanted = model.state_dict()
-    notes = _differences(wanted, weights)
-    if notes:
-        raise TrainError("E0633", f"the weights in `{path}` are those of another model", notes=notes)
-    model.load_state_dict(weights)
-
-
-def _differences(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
-    notes = [f"`{name}` is missing" for name in wanted if name not in given]
-    notes += [f"the model has no `{name}`" for name in given if name not in wanted]
-    notes += [
-        f"`{name}` is {list(given[name].shape)}, and the model's is {list(tensor.shape)}"
-        for name, tensor in wanted.items()
-        if name in given and given[name].shape != tensor.shape
-    ]
-    more = len(notes) - 5
-    return [*notes[:5], f"and {more} more"] if more > 0 else notes
 
 
 def _name(recipe: Recipe) -> str:

@@ -12,6 +12,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from netdsl.backends.weights import load_weights
 from netdsl.train.batches import prepare_on
 from netdsl.train.data import Data
 from netdsl.train.errors import TrainError
@@ -21,7 +22,6 @@ from netdsl.train.loading import (
     check_data,
     find_device,
     load_data,
-    load_weights,
     make_model,
     try_model,
 )
