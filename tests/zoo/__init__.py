@@ -8,9 +8,11 @@ from tests.zoo.classifiers import ENTRIES as CLASSIFIERS
 from tests.zoo.dense import ENTRIES as DENSE
 from tests.zoo.entry import Entry
 from tests.zoo.language import ENTRIES as LANGUAGE
+from tests.zoo.variations import ENTRIES as VARIATIONS
 
 GROUPS: Mapping[str, tuple[Entry, ...]] = {
     "torchvision classifiers": CLASSIFIERS,
+    "classifiers with other parameters": VARIATIONS,
     "segmentation and video": DENSE,
     "transformers": LANGUAGE,
 }

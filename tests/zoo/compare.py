@@ -32,13 +32,17 @@ class Outcome:
 
 
 class Unfilled(TorchFunctionMode):
-    """Random start values are not drawn: they are overwritten, and drawing 600 million of them takes a while."""
+    """Random start values are not drawn: they are overwritten, and drawing 600 million of them takes a while.
+
+    They are zeros: torch draws truncated ones again until all are in range, which what is in fresh memory may never be.
+    """
 
     SKIPPED = frozenset({"normal_", "uniform_", "trunc_normal_", "erfinv_"})
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if getattr(func, "__name__", "") in self.SKIPPED:
-            return args[0] if args else (kwargs or {})["tensor"]
+            with torch.no_grad():
+                return (args[0] if args else (kwargs or {})["tensor"]).zero_()
         return func(*args, **(kwargs or {}))
 
 
@@ -153,7 +157,10 @@ def onnx_distance(
     """What onnxruntime makes of the ONNX file, beside the reference."""
     path = folder / "model.onnx"
     state = {name: value.detach() for name, value in onnx.tensors_of(ours).items()}
-    onnx.save(model_of(entry).graph(**entry.arguments), state, path)
+    graph = model_of(entry).graph(**entry.arguments)
+    onnx.save(graph, state, path)
     found = onnx.runner(path)(*inputs)
-    expected = [value.detach() for _, value in tensors(expected)]
-    return distance(expected, list(found))
+    names = [output.name for output in graph.outputs if not output.when_training]
+    if len(names) > 1 and all(names):
+        found = dict(zip(names, found, strict=True))
+    return distance(expected, found)
