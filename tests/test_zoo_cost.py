@@ -24,7 +24,8 @@ from netdsl.diagnostics import Report
 from netdsl.ir.dims import substitute
 from netdsl.ir.measure import multiply_adds, parameter_count
 from netdsl.source import Source
-from tests.zoo.classifiers import ROOT, family, model_name
+from tests.zoo.classifiers import family, model_name
+from tests.zoo.compare import ROOT
 
 BUILDERS = [
     name
