@@ -126,7 +126,7 @@ def open_program(
 ) -> Program | None:
     """Parse a file and what it imports (files, unless `read` says otherwise), and evaluate its constants."""
     try:
-        with deep():
+        with deep(), _without_collector():
             reader, near = (read, None) if read else (file_reader(report, limits), near_import)
             return Program(source, report, limits=limits, read=reader, near=near, allow_extern=allow_extern)
     except LimitReached:

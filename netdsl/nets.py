@@ -37,6 +37,11 @@ class Model:
         self._graphs: dict[Any, Graph] = {}  # by sizes and arguments
 
     @property
+    def program(self) -> Program:
+        """The file it is of, with what that imports."""
+        return self._program
+
+    @property
     def parameters(self) -> tuple[str, ...]:
         """The names of the parameters, in order."""
         return tuple(p.name.id for p in self._program.models[self.name].parameters)

@@ -135,7 +135,7 @@ _constraints = st.sampled_from(
 def graphs(draw: st.DrawFn, depth: int = 2) -> Graph:
     """A sound graph, with blocks inside blocks some of which are shared."""
     inputs = tuple(
-        Input(name, draw(_types | st.just(UNKNOWN)))
+        Input(name, draw(_types | st.just(UNKNOWN)), draw(st.sampled_from([(), ("C", "", "H")])))
         for name in draw(st.lists(_names, min_size=1, max_size=2, unique=True))
     )
     tensors = draw(st.lists(_names, max_size=3, unique=True))

@@ -634,6 +634,15 @@ def test_attention_is_exported_for_batches_of_one(tmp_path: Path) -> None:
         assert torch.allclose(run(x), module(x), atol=1e-6)
 
 
+def test_pooling_of_channels_last_is_exported_for_batches_of_one(tmp_path: Path) -> None:
+    graph = graph_of("""model M { input x: [N, 8, 8, 4]
+      output x -> permute(0, 3, 1, 2) -> AdaptiveAvgPool2d(1) -> flatten(1) }""")
+    assert exported.export(graph, build(graph), tmp_path / "m.pt2").largest_difference == 0
+    run = torch.export.load(tmp_path / "m.pt2").module()
+    x = torch.randn(1, 8, 8, 4)
+    assert torch.allclose(run(x), x.mean((1, 2)), atol=1e-6)
+
+
 def test_a_size_torch_cannot_leave_free_is_named(tmp_path: Path) -> None:
     graph = graph_of("model M { input x: [T, N, 6]\n output x -> lstm: LSTM(8) }")
     with pytest.raises(BackendError, match="cannot leave `T` free"):

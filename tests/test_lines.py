@@ -21,7 +21,27 @@ needs_references = pytest.mark.skipif(
     reason="torchvision and transformers are counted",
 )
 # Specs that no file of Python is beside: to learn by, and parts that others use.
-ALONE = {"blocks.net", "inception.net", "lenet.net", "mlp.net", "parts.net", "residual.net", "unet.net"}
+ALONE = {
+    "blocks.net",
+    "cifar2.net",
+    "covid.net",
+    "diabetes.net",
+    "dropout.net",
+    "imdb.net",
+    "inception.net",
+    "lenet.net",
+    "linear.net",
+    "logistic.net",
+    "mlp.net",
+    "mnist_cnn.net",
+    "parabola.net",
+    "parts.net",
+    "residual.net",
+    "rings.net",
+    "softmax.net",
+    "titanic.net",
+    "unet.net",
+}
 
 PYTHON = '''"""A module.
 

@@ -15,7 +15,7 @@ from netdsl.diagnostics import Report
 from netdsl.ir.graph import Graph
 from netdsl.ir.measure import parameter_count
 from netdsl.ir.verify import verify
-from netdsl.passes import DEFAULT, Pass, in_place, remove_dead, run
+from netdsl.passes import DEFAULT, Pass, in_place, relu_after_pool, remove_dead, run
 from netdsl.source import Source
 
 SPECS = Path(__file__).parent.parent / "specs"
@@ -73,7 +73,7 @@ def tensors(results: Any) -> list[torch.Tensor]:
     return [results] if isinstance(results, torch.Tensor) else [r for r in results if r is not None]
 
 
-@pytest.mark.parametrize("apply", [*DEFAULT, in_place], ids=lambda p: p.__name__)
+@pytest.mark.parametrize("apply", [*DEFAULT, in_place, relu_after_pool], ids=lambda p: p.__name__)
 @pytest.mark.parametrize("graph", GRAPHS, ids=lambda g: g.name)
 def test_a_pass_gives_a_sound_graph_and_twice_is_once(apply: Pass, graph: Graph) -> None:
     assert verify(graph) == []

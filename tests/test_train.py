@@ -23,11 +23,12 @@ from netdsl.train.batches import Batches
 from netdsl.train.checkpoint import checkpoints, newest_checkpoint, save_checkpoint
 from netdsl.train.data import MNIST, Data, Digits, Split
 from netdsl.train.data.digits import write_images
-from netdsl.train.fit import fit
 from netdsl.train.history import read_history
+from netdsl.train.loop import fit
 from netdsl.train.losses import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
 from netdsl.train.metrics import Accuracy, MeanAbsoluteError
 from netdsl.train.optimizers import OPTIMIZERS, SGD, Adam
+from netdsl.train.origin import Origin
 from netdsl.train.recipe import Recipe
 from netdsl.train.records import Epoch, Record, Saved, Started, Step, Stopped
 from netdsl.train.schedules import SCHEDULES
@@ -154,10 +155,10 @@ def test_the_digits_are_what_they_say(size: int) -> None:
     source = Digits(size=size)
     data = source.load((), download=False)
     assert (len(data.train), len(data.valid)) == (1437, 360)
-    assert tuple(data.train.x.shape[1:]) == source.sample().image
+    assert tuple(data.train.x.shape[1:]) == source.sample().input.shape
     assert data.train.x.dtype == torch.uint8
     assert int(data.train.x.max()) > 250
-    assert sorted(set(data.valid.y.tolist())) == list(range(source.sample().classes))
+    assert sorted(set(data.valid.y.tolist())) == list(range(source.sample().target.classes))
 
 
 def test_data_that_is_not_there_is_an_error_that_names_both_places(tmp_path: Path) -> None:
@@ -298,7 +299,8 @@ def test_a_finished_run_can_be_made_longer(tmp_path: Path) -> None:
     assert same(whole, train(tmp_path / "parts", recipe(epochs=5, **falling), resume=True))
 
 
-@pytest.mark.parametrize("kind", OPTIMIZERS.members)
+# The others are not for all parameters: see test_optimizers.
+@pytest.mark.parametrize("kind", [kind for kind in OPTIMIZERS.members if kind not in ("Muon", "SparseAdam")])
 def test_every_optimizer_makes_the_loss_smaller(kind: str) -> None:
     changed = recipe(optimizer=OPTIMIZERS.members[kind](lr=0.01), epochs=5, metrics=[])
     losses = [r.measured["train_loss"] for r in fit(Run(Small(), changed, DATA, CPU)) if isinstance(r, Epoch)]
@@ -382,7 +384,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_names_step_and_checkpoint(tmp
     assert found.code == "E0634"
     assert "the loss of step" in found.message
     for path in checkpoints(tmp_path):
-        assert path.name in found.notes[0] or len(checkpoints(tmp_path)) > 1
+        assert path.name in found.notes[-1] or len(checkpoints(tmp_path)) > 1
         assert all(bool(w.isfinite().all()) for w in weights_in(path / "weights.safetensors").values())
 
 
@@ -405,7 +407,7 @@ def damage(path: Path, how: str) -> None:
 @pytest.mark.parametrize("name", ["weights.safetensors", "state.pt", "manifest.json"])
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(name: str, how: str, tmp_path: Path) -> None:
     whole = train(tmp_path / "run")
-    newest, before = checkpoints(tmp_path / "run")
+    newest, before, *_ = checkpoints(tmp_path / "run")
     damage(newest / name, how)
     started: list[Record] = []
     again = train(tmp_path / "run", resume=True, on_record=started.append)
@@ -422,7 +424,7 @@ def test_a_run_whose_checkpoints_are_all_damaged_is_an_error(tmp_path: Path) -> 
     with pytest.raises(TrainError) as caught:
         train(tmp_path / "run", resume=True)
     assert caught.value.diagnostic.code == "E0631"
-    assert len(caught.value.diagnostic.notes) == 2
+    assert len(caught.value.diagnostic.notes) == len(checkpoints(tmp_path / "run"))
 
 
 def test_a_run_is_neither_written_over_nor_made_up_nor_changed_nor_lost(tmp_path: Path) -> None:
@@ -478,15 +480,16 @@ t.train(t.Path({str(tmp_path / "parts")!r}), t.recipe(checkpoint_every=2))
 
 def test_a_run_leaves_everything_behind_that_one_needs_later(tmp_path: Path) -> None:
     records: list[Record] = []
-    train(tmp_path, spec="model Small {}\n", on_record=records.append)
+    origin = Origin("Small", "small.net", {"small.net": "model Small {}\n", "parts/a.net": "# a part\n"})
+    train(tmp_path, origin=origin, on_record=records.append)
     described = json.loads((tmp_path / "run.json").read_text())
     assert described["recipe"]["optimizer"]["momentum"] == 0.9
     assert described["environment"]["torch"] == torch.__version__
-    assert (tmp_path / "spec.net").read_text() == "model Small {}\n"
+    assert (tmp_path / "spec" / "small.net").read_text() == "model Small {}\n"
+    assert (tmp_path / "spec" / "parts" / "a.net").read_text() == "# a part\n"
     assert len(read_history(tmp_path / "history.csv")) == 3
-    assert (tmp_path / "curves.svg").read_text().startswith("<?xml")
-    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
-    assert len(checkpoints(tmp_path)) == 2
+    assert "<svg" in (tmp_path / "report.html").read_text()
+    assert [path.name[:10] for path in checkpoints(tmp_path)][:2] == ["epoch-0003", "epoch-0002"]
     assert [type(r) for r in records if isinstance(r, Started | Saved | Stopped)] == [
         Started,
         *[Saved] * 3,

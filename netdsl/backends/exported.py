@@ -69,9 +69,9 @@ def program(graph: Graph, module: nn.Module) -> ExportedProgram:
 def _drop_needless_guards(
     graph: Graph, module: nn.Module, found: ExportedProgram, sizes: Mapping[str, int]
 ) -> None:
-    """Leave out guards as `N != 1`, made for the strides of a view, where the program holds for 1 as well."""
+    """Leave out guards as `N != 1` and `N > 1`, made for the strides of a view, where the program holds for 1 too."""
     guards: list[str] = list(getattr(found, "_guards_code", []))
-    kept = [guard for guard in guards if "!=" not in guard]
+    kept = [guard for guard in guards if "!=" not in guard and not guard.endswith("> 1")]
     if kept == guards:
         return
     found._guards_code = kept  # type: ignore[attr-defined]

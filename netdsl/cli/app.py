@@ -29,6 +29,9 @@ COMMANDS = (
     "train",
     "eval",
     "predict",
+    "export",
+    "runs",
+    "report",
     "fmt",
     "ops",
     "explain",
@@ -154,6 +157,8 @@ def _ended_by(fault: Exception, *, debug: bool, as_json: bool) -> int:
     """Say what went wrong, and whose fault it is."""
     from netdsl.cli.endings import diagnosed
 
+    if getattr(fault, "told", False):  # by another process of the same run
+        return CLEAN
     reason = diagnosed(fault)
     if reason is not None:
         show(Report([reason]), as_json)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from netdsl.cli.console import busy, finish
-from netdsl.cli.options import Data, Device, Download, Extern, Json, Params, Settings, Target, Weights
+from netdsl.cli.options import Data, Device, Download, Extern, Json, MaybeWeights, Params, RunOrFile, Settings
 from netdsl.diagnostics import Report
 
 
 def eval(
-    file: Target,
-    weights: Weights,
+    target: RunOrFile,
+    weights: MaybeWeights = None,
     data: Data = None,
     changes: Settings = None,
     device: Device = None,
@@ -18,19 +18,25 @@ def eval(
     as_json: Json = False,
     allow_extern: Extern = False,
 ) -> None:
-    """Measure a trained model on the validation data of its recipe."""
-    from netdsl.cli.program import request
-    from netdsl.cli.recipes import changed, requested
+    """Measure a trained model on the validation data of its recipe.
+
+    Of a run, the best weights are taken, and the recipe it was trained by.
+    """
+    from netdsl.cli.opened import opened
 
     report = Report()
-    asked = request(file, report, param, None, allow_extern)
-    recipe = asked and requested(asked, report, changed(data, changes))
-    if asked is None or recipe is None:
+    found = opened(
+        target, weights, report, data=data, changes=changes, params=param, allow_extern=allow_extern
+    )
+    if found is None:
         finish(report, as_json)
     from netdsl.train import evaluate
 
-    with busy(f"measuring {asked.model}"):
-        found = evaluate(asked.build, recipe, weights=weights, device=device, download=download)
-    result = {"model": asked.model, "samples": found.samples, **found.measured, "seconds": found.seconds}
-    shares = ", ".join(f"{name} {value:.4f}" for name, value in found.measured.items())
-    finish(report, as_json, result, f"{asked.model} on {found.samples:,} samples: {shares}")
+    name = found.asked.model
+    with busy(f"measuring {name}"):
+        done = evaluate(
+            found.asked.build, found.recipe, weights=found.weights, device=device, download=download
+        )
+    result = {"model": name, "samples": done.samples, **done.measured, "seconds": done.seconds}
+    shares = ", ".join(f"{kind} {value:.4f}" for kind, value in done.measured.items())
+    finish(report, as_json, result, f"{name} on {done.samples:,} samples: {shares}")

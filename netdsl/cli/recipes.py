@@ -16,7 +16,10 @@ from netdsl.elaborate.settings import Choice, Setting
 from netdsl.elaborate.values import POISON
 from netdsl.ir.graph import Graph
 from netdsl.source import Span
+from netdsl.train.criteria import Criteria
+from netdsl.train.data import Custom
 from netdsl.train.recipe import Recipe, read_recipe
+from netdsl.train.runs import RunFolder, settings_of
 
 
 def requested(asked: Request, report: Report, changes: Sequence[tuple[str, str]]) -> Recipe | None:
@@ -26,7 +29,19 @@ def requested(asked: Request, report: Report, changes: Sequence[tuple[str, str]]
         example = f"add one: `train {asked.model} {{ data = Digits ... }}`"
         problem(report, "E0603", f"`{asked.source.path}` has no `train {asked.model}` block", example)
         return None
-    return recipe(asked.program, asked.model, asked.graph, report, changes)
+    found = recipe(asked.program, asked.model, asked.graph, report, changes)
+    return found if found and python_allowed(found, asked.program, report) else None
+
+
+def python_allowed(recipe: Recipe, program: Program, report: Report) -> bool:
+    """Whether the recipe's sources may be loaded; E0217 where one is Python code, which was not allowed."""
+    for key in ("data", "valid"):
+        source = getattr(recipe, key)
+        if isinstance(source, Custom) and not program.session.allow_extern:
+            message = f"`{source.factory}` is Python code, which is imported only when it is allowed"
+            report.error("E0217", message, recipe.places.of(key), helps=["if you trust it: `--allow-extern`"])
+            return False
+    return True
 
 
 def changed(data: str | None, texts: Sequence[str] | None) -> list[tuple[str, str]]:
@@ -36,13 +51,21 @@ def changed(data: str | None, texts: Sequence[str] | None) -> list[tuple[str, st
 
 
 def recipe(
-    program: Program, model: str, graph: Graph | None, report: Report, changes: Sequence[tuple[str, str]] = ()
+    program: Program,
+    model: str,
+    graph: Graph | None,
+    report: Report,
+    changes: Sequence[tuple[str, str]] = (),
+    kept: RunFolder | None = None,
 ) -> Recipe | None:
-    """The checked recipe of a model, without torch or the data; None after reporting why there is none."""
+    """The checked recipe of a model, without torch or the data; None after reporting why there is none.
+
+    It is that of the `train` block, or of the run in `kept`.
+    """
     program.session.report = report
     train = next((train for train in program.trains if train.model.id == model), None)
-    given = settings(program, model, graph) or {}
-    if train is not None and {entry.key.id for entry in train.entries} - set(given):
+    given = settings_of(kept.recipe) if kept else settings(program, model, graph) or {}
+    if train is not None and not kept and {entry.key.id for entry in train.entries} - set(given):
         return None  # a value has an error, which is reported
     before = len(report.errors)
     for option, text in changes:
@@ -50,14 +73,17 @@ def recipe(
     if len(report.errors) > before:
         return None
     outputs = [o for o in graph.outputs if not o.when_training] if graph else []
+    types = [graph.types[o.value] for o in outputs] if graph else []
     return read_recipe(
         given,
         report,
         inputs=[entry.type for entry in graph.inputs] if graph else (),
-        outputs=[graph.types[o.value] for o in outputs] if graph else (),
+        outputs=types,
         model=model,
         span=train.model.span if train else None,
-        folder=Path(program.main.source.path).parent,
+        folder=kept.data_folder if kept else Path(program.main.source.path).parent,
+        graph=graph,
+        criteria=Criteria(program, types, graph),
     )
 
 

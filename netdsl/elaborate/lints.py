@@ -68,8 +68,21 @@ def activations_before(graph: Graph) -> Iterator[tuple[str, Node]]:
 
 # Each number of their result is one of their operand.
 RESHAPING = frozenset(
-    {"Flatten", "flatten", "Unflatten", "unflatten", "squeeze", "unsqueeze", "reshape", "view", "Identity", "transpose",
-     "permute", "rearrange", "contiguous"}
+    {
+        "Flatten",
+        "flatten",
+        "Unflatten",
+        "unflatten",
+        "squeeze",
+        "unsqueeze",
+        "reshape",
+        "view",
+        "Identity",
+        "transpose",
+        "permute",
+        "rearrange",
+        "contiguous",
+    }
 )
 
 

@@ -8,12 +8,13 @@ from typing import Final, TypeAlias
 from netdsl.ir.graph import Graph
 from netdsl.passes.dead import remove_dead
 from netdsl.passes.in_place import in_place
+from netdsl.passes.relu_after_pool import relu_after_pool
 
 Pass: TypeAlias = Callable[[Graph], Graph]
 
 DEFAULT: Final[tuple[Pass, ...]] = (remove_dead,)
 
-__all__ = ["DEFAULT", "Pass", "in_place", "remove_dead", "run"]
+__all__ = ["DEFAULT", "Pass", "in_place", "relu_after_pool", "remove_dead", "run"]
 
 
 def run(graph: Graph, passes: Sequence[Pass] = DEFAULT) -> Graph:

@@ -1,39 +1,74 @@
-"""Batches from tensors that lie on the device. The batch of a step is a function of the seed and the step
-alone.
+"""Batches from tensors that lie on the device, or of samples that are read when they are due. The batch of a step is a
+function of the seed and the step alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from netdsl.train.data import Split
+from netdsl.train.data.base import Part, Split
+from netdsl.train.data.unread import Unread
+from netdsl.train.processes import ALONE, Processes
 from netdsl.train.recipe import Recipe
+from netdsl.train.stream import Rows, Stream
 
 MEASURE_BATCH = 512  # samples at a time where nothing is learned
+MEASURED_VALUES = 1 << 21  # of the inputs at a time
+AHEAD, TOGETHER = 1 << 16, 256  # values and batches that are prepared at once: they stay in the cache
+ONCE = 1 << 28  # bytes: where all samples are no larger when they are prepared, that is done once
 
-Prepare = Callable[[Tensor], Tensor]
+Pair: TypeAlias = tuple[Tensor, Tensor]
 
 
-def prepare_on(device: torch.device, recipe: Recipe, channels_last: bool = False) -> Prepare:
-    """The function from a batch of raw inputs on `device` to what the model takes: scaled and transformed.
+class Prepare:
+    """From a batch of raw inputs on `device` to what the model takes: scaled and transformed as the recipe says.
 
     Images (uint8, [B, C, H, W]) become float32 in [0, 1] first; other inputs go to the transforms as they
     are.
     """
-    stages = [transform.on(device) for transform in recipe.transform]
 
-    def prepare(x: Tensor) -> Tensor:
+    def __init__(self, device: torch.device, recipe: Recipe, channels_last: bool = False) -> None:
+        self.stages = [transform.on(device) for transform in recipe.transform]
+        self.transforms, self.channels_last = recipe.transform, channels_last
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.laid_out(self.values(x))
+
+    def values(self, x: Tensor) -> Tensor:
+        """Scaled and transformed; `x` may be overwritten."""
         x = scaled(x)
-        for stage in stages:
+        for stage in self.stages:
             x = stage(x)
-        if channels_last and x.dim() == 4:
+        return x
+
+    def laid_out(self, x: Tensor) -> Tensor:
+        """In the memory layout of the model."""
+        if self.channels_last and x.dim() == 4:
             return x.contiguous(memory_format=torch.channels_last)
         return x
 
-    return prepare
+    def targets(self, y: Tensor) -> Tensor:
+        """Targets of pixels, brought where the images are brought; others as they are."""
+        if not of_pixels(y) or not self.transforms:
+            return y
+        masks = y.unsqueeze(1)
+        for transform in self.transforms:
+            masks = transform.of_masks(masks)
+        return masks.squeeze(1)
+
+
+def prepare_on(device: torch.device, recipe: Recipe, channels_last: bool = False) -> Prepare:
+    """The function from a batch of raw inputs on `device` to what the model takes."""
+    return Prepare(device, recipe, channels_last)
+
+
+def of_pixels(y: Tensor) -> bool:
+    """Whether targets are a class for each pixel of an image, so that what moves the image moves them."""
+    return y.dtype == torch.uint8 and y.dim() == 3
 
 
 def scaled(x: Tensor) -> Tensor:
@@ -41,50 +76,191 @@ def scaled(x: Tensor) -> Tensor:
     return x.to(torch.float32).div_(255) if x.dtype == torch.uint8 else x
 
 
+class Order:
+    """Which samples are in which batch, in an order that follows from the seed and the epoch, kept at `home`."""
+
+    def __init__(self, samples: int, size: int, seed: int, home: torch.device, processes: Processes) -> None:
+        self.samples, self.size, self.seed, self.home = samples, size, seed, home
+        self.processes = processes
+        self._kept: tuple[int, Tensor] | None = None
+
+    def __len__(self) -> int:
+        return -(-self.samples // self.size)
+
+    def of(self, epoch: int) -> Tensor:
+        """The samples of `epoch`, in their order."""
+        if self._kept is None or self._kept[0] != epoch:
+            random = torch.Generator().manual_seed(mixed(self.seed, epoch))
+            self._kept = epoch, torch.randperm(self.samples, generator=random).to(self.home)
+        return self._kept[1]
+
+    def count(self, number: int) -> int:
+        return min(self.size, self.samples - number * self.size)
+
+    def rows(self, epoch: int, number: int) -> Tensor:
+        """The samples of this process's share of batch `number` of `epoch`.
+
+        Where the share is empty, the batch's first sample stands in.
+        """
+        first, part = number * self.size, self.processes.part(self.count(number)) or range(1)
+        return self.of(epoch)[first + part.start : first + part.stop]
+
+
 class Batches:
     """The training batches of a run, shuffled anew every epoch.
 
     `number` counts the batches of an epoch; the last may be shorter. Two objects with the same data, recipe
-    and seed give the same batches whatever was asked of them before.
+    and seed give the same batches whatever was asked of them before. Of several `processes` each gets its share.
     """
 
     def __init__(
-        self, split: Split, recipe: Recipe, device: torch.device, channels_last: bool = False
+        self,
+        split: Part,
+        recipe: Recipe,
+        device: torch.device,
+        channels_last: bool = False,
+        processes: Processes = ALONE,
     ) -> None:
-        self.x, self.y = split.x.to(device), split.y.to(device)
+        self.processes, self.recipe, self.late = processes, recipe, split.late
         self.device, self.seed, self.size = device, recipe.seed, recipe.batch
-        self.augment = recipe.augment
+        home = torch.device("cpu") if isinstance(split, Unread) else device
+        self.turns = Order(len(split), recipe.batch, recipe.seed, home, processes)
+        self.resident: Resident | None = None
+        if isinstance(split, Unread):
+            self.read = Stream(split, self.turns.rows, len(self), device).at
+        else:
+            self.resident = Resident(split, self.turns.rows, device)
+            self.read = self.resident.at
         self.prepare = prepare_on(device, recipe, channels_last)
-        self._order: tuple[int, Tensor] | None = None
+        # Batches that are prepared at once, always the same ones, so that each lies where it would in any other run.
+        values = self.resident.x[:1].numel() * self.size if self.resident else AHEAD
+        self.together = max(1, min(TOGETHER, AHEAD // max(1, values)))
+        self._ready: tuple[int, int, list[Pair]] = -1, -1, []
+        self._inputs: tuple[Tensor | None] | None = None
 
     def __len__(self) -> int:
         """Batches in an epoch."""
-        return -(-len(self.x) // self.size)
+        return len(self.turns)
 
     def order(self, epoch: int) -> Tensor:
         """The samples of `epoch` in the order in which they are seen."""
-        if self._order is None or self._order[0] != epoch:
-            random = torch.Generator().manual_seed(mixed(self.seed, epoch))
-            self._order = epoch, torch.randperm(len(self.x), generator=random).to(self.device)
-        return self._order[1]
+        return self.turns.of(epoch)
+
+    def count(self, number: int) -> int:
+        """The samples of batch `number`, over all processes."""
+        return self.turns.count(number)
 
     def at(self, epoch: int, number: int) -> tuple[Tensor, Tensor]:
-        """Batch `number` of `epoch`: what the model takes, and the targets."""
-        chosen = self.order(epoch)[number * self.size : (number + 1) * self.size]
-        x = self.x.index_select(0, chosen)
-        if self.augment:
-            random = torch.Generator(self.device).manual_seed(mixed(self.seed, epoch, number))
-            x = scaled(x)
-            for augmentation in self.augment:
+        """This process's share of batch `number` of `epoch`: what the model takes, and the targets."""
+        if self.resident and not self.recipe.augment:
+            return self._prepared(self.resident, epoch, number)
+        x, y = self.read(epoch, number)
+        if self.recipe.augment:
+            x, y = self._augmented(scaled(x), y, epoch, number)
+        return self._as_taken(x, y)
+
+    def _as_taken(self, x: Tensor, y: Tensor) -> Pair:
+        y = self.prepare.targets(y)
+        return self.prepare(x), self.late(y) if self.late else y
+
+    def _prepared_once(self, samples: Resident) -> Tensor | None:
+        """All inputs as the model takes them, but for their layout; None where they are so already, or too large."""
+        first = self.prepare.values(samples.x[:1].clone())
+        changed = self.prepare.stages or first.dtype != samples.x.dtype
+        if not changed or first.nbytes * len(samples.x) > ONCE:
+            return None
+        found = first.new_empty((len(samples.x), *first.shape[1:]))
+        for into, part in zip(found.split(MEASURE_BATCH), samples.x.split(MEASURE_BATCH), strict=True):
+            into.copy_(self.prepare.values(part.clone()))
+        return found
+
+    def _prepared(self, samples: Resident, epoch: int, number: int) -> Pair:
+        """A batch out of those that are prepared together."""
+        group, place = divmod(number, self.together)
+        if self._ready[:2] != (epoch, group):
+            if self._inputs is None:
+                self._inputs = (self._prepared_once(samples),)
+            first = group * self.together
+            rows = [self.turns.rows(epoch, n) for n in range(first, min(first + self.together, len(self)))]
+            sizes = [len(row) for row in rows]
+            chosen, (inputs,) = torch.cat(rows) if len(rows) > 1 else rows[0], self._inputs
+            if inputs is None:
+                x, y = self._as_taken(*samples.of(chosen))
+            else:
+                x, y = (
+                    self.prepare.laid_out(inputs.index_select(0, chosen)),
+                    samples.y.index_select(0, chosen),
+                )
+                y = self.prepare.targets(y)
+                y = self.late(y) if self.late else y
+            self._ready = epoch, group, list(zip(x.split(sizes), y.split(sizes), strict=True))
+        return self._ready[2][place]
+
+    def _augmented(self, x: Tensor, y: Tensor, epoch: int, number: int) -> tuple[Tensor, Tensor]:
+        rank = [self.processes.rank] if self.processes.rank else []  # each draws for its own samples
+        jointly = of_pixels(y)
+        masks = y.unsqueeze(1)
+        for stage, augmentation in enumerate(self.recipe.augment):
+            random = torch.Generator(self.device).manual_seed(mixed(self.seed, epoch, number, stage, *rank))
+            if jointly:
+                x, masks = augmentation.apply_jointly(x, masks, random)
+            else:
                 x = augmentation.apply(x, random)
-        return self.prepare(x), self.y.index_select(0, chosen)
+        return x, masks.squeeze(1)
 
 
-def in_order(split: Split, prepare: Prepare, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    """All samples of a split, as they come, in large batches."""
-    for start in range(0, len(split), MEASURE_BATCH):
-        part = slice(start, start + MEASURE_BATCH)
-        yield prepare(split.x[part].to(device)), split.y[part].to(device)
+class Resident:
+    """Samples that are all on the device, and the `rows` of a batch among them."""
+
+    def __init__(self, split: Split, rows: Rows, device: torch.device) -> None:
+        self.x, self.y, self.rows = split.x.to(device), split.y.to(device), rows
+
+    def at(self, epoch: int, number: int) -> tuple[Tensor, Tensor]:
+        """The inputs and targets of a batch, as they are kept."""
+        return self.of(self.rows(epoch, number))
+
+    def of(self, rows: Tensor) -> Pair:
+        """The samples with these numbers."""
+        return self.x.index_select(0, rows), self.y.index_select(0, rows)
+
+
+def in_order(
+    split: Part, prepare: Prepare, device: torch.device, processes: Processes = ALONE
+) -> Iterator[tuple[Tensor, Tensor, bool]]:
+    """All samples of a split, as they come, in large batches, of which each process gets its share.
+
+    The last value says whether they count: in the place of an empty share stands the batch's first sample.
+    """
+    if len(split) == 0:
+        return
+    most = at_once(split.first(1).x)
+    shares = [processes.part(min(most, len(split) - start)) for start in range(0, len(split), most)]
+
+    def part(number: int) -> slice:
+        share = shares[number] or range(1)
+        return slice(number * most + share.start, number * most + share.stop)
+
+    def rows(epoch: int, number: int) -> Tensor:  # noqa: ARG001
+        return torch.arange(len(split))[part(number)]
+
+    stream = Stream(split, rows, len(shares), device, ends=True) if isinstance(split, Unread) else None
+    for number, share in enumerate(shares):
+        if isinstance(split, Split):
+            x, y = split.x[part(number)].to(device), split.y[part(number)].to(device)
+        else:
+            assert stream is not None
+            x, y = stream.at(0, number)
+        y = prepare.targets(y)
+        yield prepare(x), split.late(y) if split.late else y, len(share) > 0
+
+
+def at_once(x: Tensor) -> int:
+    """How many samples like `x` are measured at a time: fewer of large ones, whose activations are large too.
+
+    >>> at_once(torch.zeros(1, 1, 28, 28)), at_once(torch.zeros(1, 3, 160, 240))
+    (512, 18)
+    """
+    return max(16, min(MEASURE_BATCH, MEASURED_VALUES // max(1, x[0].numel())))
 
 
 def mixed(seed: int, *numbers: int) -> int:

@@ -4,8 +4,10 @@
 run/checkpoints/epoch-0003-step-00002814/weights.safetensors   the model's state_dict
                                          averaged.safetensors  the same, averaged, where the recipe has `ema`
                                          state.pt              optimizer, random numbers, place in the data
+                                         preprocessing.json    what was learned of a table's training part
                                          manifest.json         step, what was measured, checksums
 run/best.safetensors, run/last.safetensors                     the weights to use
+run/preprocessing.json                                         and what their inputs went through
 ```
 """
 
@@ -14,22 +16,22 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from netdsl.train.ema import averaged
 from netdsl.train.errors import TrainError
-from netdsl.train.files import digest, publish, sync_folder, unwritable, write_synced
+from netdsl.train.files import digest, publish, remove_folder, sync_folder, unwritable, write_synced
 from netdsl.train.records import Saved
 from netdsl.train.state import Run
 
+PREPROCESSING = "preprocessing.json"
 KEPT = 2  # the newest and the one before it
 FORMAT = 1
 
@@ -42,6 +44,7 @@ class Checkpoint:
     weights: Mapping[str, Tensor]
     state: Mapping[str, Any]
     manifest: Mapping[str, Any]
+    fitted: Mapping[str, Any] | None = None  # what the preprocessing has learned
 
 
 class Damaged(Exception):
@@ -53,35 +56,54 @@ def save_checkpoint(
 ) -> Saved | None:
     """Write the state of `run` below `folder`; None where its weights are no numbers any more.
 
-    `best` makes it the run's `best.safetensors` too. `TrainError` E0637 where the disk refuses; what was
-    saved before is untouched then.
+    Every process calls it, and the main one writes. `best` makes it the run's `best.safetensors` too. `TrainError`
+    E0637 where the disk refuses; what was saved before is untouched then.
     """
-    weights = _tensors(run.model.state_dict())
-    if not all(bool(w.isfinite().all()) for w in weights.values() if w.is_floating_point()):
-        return None
-    files = {"weights.safetensors": save(weights), "state.pt": _pickled(run.state())}
-    if run.ema:
-        files["averaged.safetensors"] = save(_tensors(averaged(run.model, run.ema)))
-    path = folder / "checkpoints" / f"epoch-{run.epoch:04}-step-{run.step:08}"
+    weights, averages, state = run.weights(), run.averaged(), run.state()  # which takes all processes
+
+    def write() -> Saved | None:
+        if not all(bool(w.isfinite().all()) for w in weights.values() if w.is_floating_point()):
+            return None
+        files = {"weights.safetensors": save(_tensors(weights)), "state.pt": _pickled(state)}
+        if run.data.fitted is not None:
+            files[PREPROCESSING] = json.dumps(run.data.fitted, indent=2).encode()
+        if averages is not None:
+            files["averaged.safetensors"] = save(_tensors(averages))
+        path = folder / "checkpoints" / f"epoch-{run.epoch:04}-step-{run.step:08}"
+        _write_folder(path, files, lambda partial: _manifest(run, partial, list(files), measured, best))
+        publish_weights(path, folder, best=best)
+        _prune(folder, kept, run.best_epoch)
+        return Saved(path, run.step)
+
+    return run.processes.from_main(write)
+
+
+def _write_folder(path: Path, files: Mapping[str, bytes], manifest: Callable[[Path], dict[str, Any]]) -> None:
+    """Write the files of a checkpoint and then its manifest, so that it is there as a whole or not at all."""
     partial = path.with_name(f".{path.name}.partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         for name, content in files.items():
             write_synced(partial / name, content)
-        manifest = _manifest(run, partial, list(files), measured, best)
-        write_synced(partial / "manifest.json", json.dumps(manifest, indent=2).encode())
+        write_synced(partial / "manifest.json", json.dumps(manifest(partial), indent=2).encode())
         sync_folder(partial)
-        shutil.rmtree(path, ignore_errors=True)
+        if path.exists():  # one that was damaged
+            shutil.rmtree(path)
         partial.rename(path)
         sync_folder(path.parent)
     except OSError as problem:
         shutil.rmtree(partial, ignore_errors=True)
         raise unwritable(path, problem) from problem
-    publish_weights(path, folder, best=best)
-    for old in checkpoints(folder)[kept:]:
-        shutil.rmtree(old, ignore_errors=True)
-    return Saved(path, run.step)
+
+
+def _prune(folder: Path, kept: int, best_epoch: int) -> None:
+    """Remove all checkpoints but the newest `kept` and that of the best epoch, its first."""
+    found = checkpoints(folder)
+    best = [p for p in found if best_epoch and p.name.startswith(f"epoch-{best_epoch:04}-")][-1:]
+    for old in found[max(kept, 1) :]:
+        if old not in best:
+            remove_folder(old)
 
 
 def publish_weights(path: Path, folder: Path, *, best: bool) -> None:
@@ -90,6 +112,25 @@ def publish_weights(path: Path, folder: Path, *, best: bool) -> None:
     source = averages if averages.is_file() else path / "weights.safetensors"
     for name in ("last", "best") if best else ("last",):
         publish(source, folder / f"{name}.safetensors")
+    if (path / PREPROCESSING).is_file():
+        publish(path / PREPROCESSING, folder / PREPROCESSING)
+
+
+def preprocessing_beside(weights: str | Path) -> Mapping[str, Any] | None:
+    """What the preprocessing had learned when a run wrote `weights`; None where it wrote nothing of the kind.
+
+    E0655 where the file is none of ours.
+    """
+    path = Path(weights).parent / PREPROCESSING
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as problem:
+        raise TrainError("E0655", f"`{path}` cannot be read: {problem}") from problem
+    if not isinstance(found, dict):
+        raise TrainError("E0655", f"`{path}` holds no preprocessing")
+    return cast("dict[str, Any]", found)
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -125,11 +166,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
                 raise Damaged(f"`{name}` has another checksum than when it was written")
         weights = load((path / "weights.safetensors").read_bytes())
         state = torch.load(path / "state.pt", map_location="cpu", weights_only=True)
+        fitted = (
+            json.loads((path / PREPROCESSING).read_bytes()) if PREPROCESSING in manifest["files"] else None
+        )
     except FileNotFoundError as problem:
         raise Damaged(f"`{Path(problem.filename).name}` is missing") from problem
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, AttributeError) as problem:
         raise Damaged(str(problem)) from problem
-    return Checkpoint(path, weights, state, manifest)
+    return Checkpoint(path, weights, state, manifest, fitted)
 
 
 def _manifest(

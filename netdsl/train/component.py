@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Generic, TypeVar, cast
 
 from pydantic import BeforeValidator, ConfigDict, ValidationError
@@ -17,6 +17,7 @@ from netdsl.diagnostics import Report
 from netdsl.diagnostics.suggest import did_you_mean
 from netdsl.elaborate.settings import Choice, Value, shown
 from netdsl.ops.lean import LeanModel
+from netdsl.source import Span
 
 
 def as_tuple(value: object) -> object:
@@ -37,6 +38,9 @@ class Component(LeanModel):
 
     kind: ClassVar[str]
     keyword_only: ClassVar[tuple[str, ...]] = ()
+    nested: ClassVar[
+        Mapping[str, Family[Any]]
+    ] = {}  # arguments that are components themselves, or lists of such
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -49,7 +53,13 @@ class Component(LeanModel):
 
     def described(self) -> dict[str, Any]:
         """As plain JSON data, for the run's record."""
-        return {"kind": self.kind, **json.loads(self.model_dump_json())}
+        data = {"kind": self.kind, **json.loads(self.model_dump_json())}
+        for name in self.nested:
+            value = getattr(self, name)
+            data[name] = (
+                [_described(part) for part in value] if isinstance(value, tuple) else _described(value)
+            )
+        return data
 
     def __str__(self) -> str:
         given = {
@@ -58,36 +68,90 @@ class Component(LeanModel):
         return shown(Choice(self.kind, given))
 
 
+def _described(value: Any) -> Any:
+    return value.described() if isinstance(value, Component) else value
+
+
 C = TypeVar("C", bound=Component)
 
 
 @dataclass(frozen=True)
 class Family(Generic[C]):
-    """The components that a key takes, by name. `noun` is what one of them is called in messages."""
+    """The components that a key takes, by name. `noun` is what one of them is called in messages.
+
+    `left_out` says of others why they are not taken, `also` how one of them is called elsewhere. `plain` are the
+    types of values that an argument may hold beside them.
+    """
 
     noun: str
     members: Mapping[str, type[C]]
+    left_out: Mapping[str, str] = field(default_factory=dict[str, str])
+    also: Mapping[str, str] = field(default_factory=dict[str, str])
+    plain: tuple[type, ...] = ()
 
     @staticmethod
-    def of(noun: str, classes: Iterable[type[C]]) -> Family[C]:
-        return Family(noun, {c.kind: c for c in classes})
+    def of(
+        noun: str,
+        classes: Iterable[type[C]],
+        left_out: Mapping[str, str] | None = None,
+        also: Mapping[str, str] | None = None,
+        plain: tuple[type, ...] = (),
+    ) -> Family[C]:
+        return Family(noun, {c.kind: c for c in classes}, left_out or {}, also or {}, plain)
 
 
 def construct(choice: Choice, family: Family[C], report: Report) -> C | None:
-    """The component that `choice` names, or None after reporting why there is none (E0605, E0606, E0607)."""
+    """The component that `choice` names, or None after reporting why there is none (E0602, E0605, E0606, E0607)."""
     found = family.members.get(choice.name)
     if found is None:
-        helps = [*did_you_mean(choice.name, family.members), f"known here: {listed(family.members)}"]
-        report.error("E0605", f"no {family.noun} is called `{choice.name}`", choice.span, helps=helps)
+        _report_unknown(choice, family, report)
         return None
     arguments = _arguments_of(choice, found, report)
-    if arguments is None:
+    if arguments is None or not _construct_nested(choice, found, arguments, report):
         return None
     try:
         return found(**arguments)
     except ValidationError as problem:
-        _report_arguments(problem, choice, found, report)
+        report_arguments(problem, choice, found, report)
         return None
+
+
+def _report_unknown(choice: Choice, family: Family[C], report: Report) -> None:
+    name = choice.name
+    if name in family.left_out:
+        message = f"the {family.noun} `{name}` is not supported by this trainer"
+        report.error("E0602", message, choice.span, notes=[family.left_out[name]])
+        return
+    near = [f"did you mean `{family.also[name]}`?"] if name in family.also else None
+    helps = [*(near or did_you_mean(name, family.members)), f"known here: {listed(family.members)}"]
+    report.error("E0605", f"no {family.noun} is called `{name}`", choice.span, helps=helps)
+
+
+def _construct_nested(
+    choice: Choice, found: type[Component], arguments: dict[str, Any], report: Report
+) -> bool:
+    """Put components in the place of the choices among `arguments`; False after reporting a problem."""
+    before = len(report.errors)
+    for name in found.nested.keys() & arguments.keys():
+        value, family = arguments[name], found.nested[name]
+        items = value if isinstance(value, (list, tuple)) else [value]
+        for item in items:
+            if not isinstance(item, (Choice, *family.plain)):
+                report.error(
+                    "E0607",
+                    f"`{name}` of `{choice.name}` has {shown(item)}, which names no {family.noun}",
+                    choice.place(name),
+                )
+        parts = [
+            construct(_placed(item, choice.span), family, report) if isinstance(item, Choice) else item
+            for item in items
+        ]
+        arguments[name] = tuple(parts) if isinstance(value, (list, tuple)) else next(iter(parts), None)
+    return len(report.errors) == before
+
+
+def _placed(choice: Choice, span: Span | None) -> Choice:
+    return choice if choice.span else replace(choice, span=span)
 
 
 def _arguments_of(choice: Choice, found: type[Component], report: Report) -> dict[str, Value] | None:
@@ -116,7 +180,7 @@ def _arguments_of(choice: Choice, found: type[Component], report: Report) -> dic
     return arguments if len(report) == before else None
 
 
-def _report_arguments(
+def report_arguments(
     problem: ValidationError, choice: Choice, found: type[Component], report: Report
 ) -> None:
     positional = [name for name in found.model_fields if name not in found.keyword_only]

@@ -2,45 +2,57 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
 import torch
 from torch import Tensor, nn
 
 from netdsl.train.batches import in_order, prepare_on
-from netdsl.train.data import Split
+from netdsl.train.data.base import Part
+from netdsl.train.metrics.base import Tally
+from netdsl.train.precision import precision
+from netdsl.train.processes import ALONE, Processes
 from netdsl.train.recipe import Recipe
+from netdsl.train.tallies import of_all
 
 
 @torch.inference_mode()
 def measured(
     model: nn.Module,
     recipe: Recipe,
-    split: Split,
+    split: Part,
     device: torch.device,
     channels_last: bool = False,
     loss: nn.Module | None = None,
+    processes: Processes = ALONE,
 ) -> dict[str, float]:
     """`loss` and each metric of `recipe` over `split`, in evaluation mode; the model's mode is left as it
     was.
     """
-    loss = loss if loss is not None else recipe.loss.build().to(device)
+    loss = loss if loss is not None else recipe.loss.part.build().to(device)
     prepare = prepare_on(device, recipe, channels_last)
-    precise = recipe.precision == "fp32"
-    context = nullcontext() if precise else torch.autocast(device.type, dtype=torch.bfloat16)
-    tallies: dict[str, Tensor] = {}
-    total = torch.zeros((), device=device)
+    tallies: dict[str, Tally] = {}
+    total = torch.zeros(2, device=device)  # of the loss, and of what the samples count for
     training = model.training
     model.eval()
-    with context:
-        for x, y in in_order(split, prepare, device):
+    task, metrics = recipe.task, recipe.named_metrics
+    with precision(recipe, device):
+        for x, y, counted in in_order(split, prepare, device, processes):
             output = model(x)
-            value = loss(output, y)
-            total += value * len(y) if recipe.loss.reduction == "mean" else value
-            for metric in recipe.metrics:
-                if metric.kind not in tallies:
-                    tallies[metric.kind] = metric.tally(output)
-                metric.add(tallies[metric.kind], output, y)
+            for name, metric in metrics.items():
+                if name not in tallies:
+                    tallies[name] = metric.tally(output, task)
+                if counted:
+                    metric.add(tallies[name], output.float(), y, task)
+            if counted:
+                total += worth(recipe, loss(output, y), y)
     model.train(training)
-    found = {"loss": float(total) / len(split)}
-    return found | {m.kind: m.value(tallies[m.kind], len(split)) for m in recipe.metrics}
+    summed, count = processes.total(total).tolist()
+    found = {"loss": summed / count if count else float("nan")}
+    everyones = of_all(tallies, processes)
+    return found | {name: metric.value(everyones[name], task) for name, metric in metrics.items()}
+
+
+def worth(recipe: Recipe, value: Tensor, y: Tensor) -> Tensor:
+    """The loss `value` of the batch of targets `y` as a sum, and what its samples count for in the mean."""
+    if recipe.loss.uneven:
+        return torch.stack((value, recipe.loss.weight_of(y).to(value)))
+    return torch.stack((value * len(y) if recipe.loss.averages else value, value.new_tensor(len(y))))

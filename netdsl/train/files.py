@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     try:
         write_synced(partial, content.encode() if isinstance(content, str) else content)
         partial.replace(path)
+        sync_folder(path.parent)
     except OSError as problem:
         partial.unlink(missing_ok=True)
         raise unwritable(path, problem) from problem
@@ -59,9 +61,28 @@ def publish(source: Path, path: Path) -> None:
             shutil.copyfile(source, partial)
         partial.replace(path)
         partial.unlink(missing_ok=True)  # renaming a link onto its own file leaves it
+        sync_folder(path.parent)
     except OSError as problem:
         partial.unlink(missing_ok=True)
         raise unwritable(path, problem) from problem
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder so that it is there as a whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    with suppress(FileNotFoundError):
+        path.rename(partial)
+    shutil.rmtree(partial, ignore_errors=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove below `folder` what was being written, or removed, when the machine stopped."""
+    for path in sorted(folder.rglob(".*.partial"), reverse=True):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def digest(path: Path) -> str:

@@ -1,14 +1,22 @@
-"""`history.csv`, a row an epoch, and `steps.csv`, a row a record of steps. A resumed run goes on below the
-row of its checkpoint; what came after it is dropped, as it will come again.
+"""What a run has said, on the disk: `history.csv`, a row an epoch, `steps.csv`, a row a record of steps, and both, in
+their order, as `history.jsonl`.
+
+Rows are appended as they come, and synced before a checkpoint is written. So the history of a checkpoint is always
+whole, and a resumed run goes on below it; what came after is dropped, as it will come again.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from netdsl.train.errors import TrainError
 from netdsl.train.files import unwritable, write_atomically
 from netdsl.train.records import Epoch, Record, Step
 
@@ -16,63 +24,157 @@ STEPS = ("step", "epoch", "loss", "lr", "grad_norm")
 
 
 class History:
-    """The two files of a run in `folder`. Call it with every record."""
+    """The files of a run in `folder`. Call it with every record; `sync` before a checkpoint, `close` in the end.
+
+    `epoch` and `step` are where the run is: what the files say of later ones is dropped.
+    """
 
     def __init__(self, folder: Path, columns: Sequence[str], *, epoch: int = 0, step: int = 0) -> None:
-        self.path, self.steps_path = folder / "history.csv", folder / "steps.csv"
         self.columns = ("epoch", "step", "lr", *columns, "seconds")
-        self.epochs = [row for row in read_history(self.path) if row.epoch <= epoch]
-        self._write()
-        steps = [row for row in _rows(self.steps_path) if len(row) == len(STEPS) and _upto(row[0], step)]
-        write_atomically(self.steps_path, _csv([STEPS, *steps]))
+        self.epochs = [row for row in read_history(folder / "history.csv") if row.epoch <= epoch]
+        rows = [row for row in _rows(folder / "steps.csv") if len(row) == len(STEPS) and _upto(row[0], step)]
+        lines = [line for line in read_lines(folder / "history.jsonl") if _is_before(line, epoch, step)]
+        self._epochs = _Appended(folder / "history.csv", [_csv(self.columns), *map(self._row, self.epochs)])
+        self._steps = _Appended(folder / "steps.csv", [_csv(STEPS), *map(_csv, rows)])
+        self._lines = _Appended(folder / "history.jsonl", [json.dumps(line) + "\n" for line in lines])
 
     def __call__(self, record: Record) -> None:
         if isinstance(record, Epoch):
             self.epochs.append(record)
-            self._write()
+            self._epochs.add(self._row(record))
+            self._lines.add(_line("epoch", described(record)))
         elif isinstance(record, Step):
-            norm = "" if record.grad_norm is None else record.grad_norm
-            row = _csv([(record.step, record.epoch, record.loss, record.lr, norm)])
-            try:
-                with self.steps_path.open("a", encoding="utf-8", newline="") as file:
-                    file.write(row)
-            except OSError as problem:
-                raise unwritable(self.steps_path, problem) from problem
+            values = (record.step, record.epoch, record.loss, record.lr, record.grad_norm)
+            self._steps.add(_csv("" if value is None else value for value in values))
+            self._lines.add(_line("step", dict(zip(STEPS, values, strict=True))))
 
-    def _write(self) -> None:
-        """All of it at once: it is small, and so it is never half a row."""
-        rows = [
-            (e.epoch, e.step, e.lr, *(e.measured.get(name, "") for name in self.columns[3:-1]), e.seconds)
-            for e in self.epochs
-        ]
-        write_atomically(self.path, _csv([self.columns, *rows]))
+    def sync(self) -> None:
+        """Wait until all of it is on the disk."""
+        for file in (self._epochs, self._steps, self._lines):
+            file.sync()
+
+    def close(self) -> None:
+        for file in (self._epochs, self._steps, self._lines):
+            file.close()
+
+    def _row(self, epoch: Epoch) -> str:
+        measured = (epoch.measured.get(name, "") for name in self.columns[3:-1])
+        return _csv((epoch.epoch, epoch.step, epoch.lr, *measured, epoch.seconds))
+
+
+def described(epoch: Epoch) -> dict[str, Any]:
+    """An epoch as plain data."""
+    return {
+        "epoch": epoch.epoch,
+        "step": epoch.step,
+        "lr": epoch.lr,
+        **epoch.measured,
+        "seconds": epoch.seconds,
+    }
 
 
 def read_history(path: Path) -> list[Epoch]:
-    """The epochs in a `history.csv`; none where there is no such file."""
+    """The epochs in a `history.csv`; none where there is no such file. A row that is cut off is none."""
     rows = _rows(path)
-    if not rows:
-        return []
-    names = rows[0][3:-1]
+    names = rows[0][3:-1] if rows else []
     epochs: list[Epoch] = []
     for row in rows[1:]:
+        if len(row) != len(rows[0]):
+            break
         measured = {name: float(value) for name, value in zip(names, row[3:-1], strict=True) if value}
         epochs.append(Epoch(int(row[0]), int(row[1]), float(row[2]), measured, float(row[-1])))
     return epochs
 
 
+def read_steps(path: Path) -> list[Step]:
+    """The records of steps in a `steps.csv`."""
+    return [
+        Step(int(row[0]), int(row[1]), float(row[2]), float(row[3]), float(row[4]) if row[4] else None)
+        for row in _rows(path)[1:]
+        if len(row) == len(STEPS)
+    ]
+
+
+def read_lines(path: Path) -> Iterator[Mapping[str, Any]]:
+    """The records in a `history.jsonl`, up to one that is cut off."""
+    if not path.is_file():
+        return
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            return
+        yield line
+
+
+class _Appended:
+    """A text file that begins with `lines` and grows at its end. Only whole lines are ever left in it, unless the
+    machine stops; a disk that is full takes none."""
+
+    def __init__(self, path: Path, lines: Sequence[str]) -> None:
+        self.path = path
+        write_atomically(path, "".join(lines))
+        try:
+            self.file = path.open("ab", buffering=0)
+        except OSError as problem:
+            raise unwritable(path, problem) from problem
+        self.length = self.file.seek(0, os.SEEK_END)
+        self.synced = True
+
+    def add(self, line: str) -> None:
+        content = line.encode()
+        try:
+            written = self.file.write(content)
+            if written != len(content):  # the disk was full in the middle of it
+                self.file.write(content[written:])
+        except OSError as problem:
+            self.file.truncate(self.length)
+            raise unwritable(self.path, problem) from problem
+        self.length += len(content)
+        self.synced = False
+
+    def sync(self) -> None:
+        if self.synced:
+            return
+        try:
+            os.fsync(self.file.fileno())
+        except OSError as problem:
+            raise unwritable(self.path, problem) from problem
+        self.synced = True
+
+    def close(self) -> None:
+        """Sync and close, whatever happened before; a problem with the disk has been told by then."""
+        try:
+            self.sync()
+        except TrainError:
+            pass
+        finally:
+            self.file.close()
+
+
+def _line(kind: str, values: Mapping[str, Any]) -> str:
+    """A record as a line of JSON, which has no number for infinity."""
+    numbers = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+    return json.dumps({"record": kind, **numbers}) + "\n"
+
+
+def _is_before(line: Mapping[str, Any], epoch: int, step: int) -> bool:
+    return line["epoch"] <= epoch if line.get("record") == "epoch" else line.get("step", step + 1) <= step
+
+
 def _rows(path: Path) -> list[list[str]]:
     if not path.is_file():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [row for row in csv.reader(file) if row]
+    text = path.read_text(encoding="utf-8", errors="replace")
+    whole = text[: text.rfind("\n") + 1]  # a last line without an end is cut off
+    return [row for row in csv.reader(io.StringIO(whole)) if row]
 
 
 def _upto(text: str, step: int) -> bool:
     return text.isdecimal() and int(text) <= step
 
 
-def _csv(rows: Sequence[Sequence[object]]) -> str:
+def _csv(row: Any) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    csv.writer(text, lineterminator="\n").writerow(row)
     return text.getvalue()

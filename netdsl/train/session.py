@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import platform
 import signal
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
+from netdsl.train.bystander import Bystander, changed_machine, check_shares
 from netdsl.train.checkpoint import (
     Checkpoint,
     checkpoints,
     newest_checkpoint,
     publish_weights,
-    save_checkpoint,
 )
+from netdsl.train.culprit import first_weights, not_finite
 from netdsl.train.data import Data
 from netdsl.train.errors import TrainError
-from netdsl.train.files import unwritable, write_atomically, write_json
-from netdsl.train.fit import fit
-from netdsl.train.history import History
+from netdsl.train.files import sweep
 from netdsl.train.loading import (
     Model,
     check_data,
@@ -36,11 +33,21 @@ from netdsl.train.loading import (
     make_model,
     try_model,
 )
+from netdsl.train.loop import fit
+from netdsl.train.origin import Origin
+from netdsl.train.parameters import freeze
+from netdsl.train.precision import check_machine
+from netdsl.train.processes import Processes, join
+from netdsl.train.rates import check_cycle
 from netdsl.train.recipe import Recipe
 from netdsl.train.records import Epoch, Record, Started, Step, Stopped
-from netdsl.train.report import plot_curves
+from netdsl.train.rehearsal import check_first_step
+from netdsl.train.residence import placed
 from netdsl.train.state import Run
+from netdsl.train.targets import compared
 from netdsl.train.tuning import Setup, choose_setup
+from netdsl.train.warm import start_from
+from netdsl.train.writer import KEEP, Keep, Writer
 
 Watcher = Callable[[Record], None]
 MAY_CHANGE = ("epochs", "steps", "early_stop", "log_every", "checkpoint_every")  # of a run that goes on
@@ -71,81 +78,187 @@ def run(
     epochs: int | None = None,
     threads: int | None = None,
     download: bool = False,
-    spec: str = "",
+    init_from: str | Path | None = None,
+    memory_budget: int | None = None,
+    devices: int | None = None,
+    nodes: int = 1,
+    strategy: str | None = None,
+    origin: Origin | None = None,
+    keep: Keep = KEEP,
     on_record: Watcher | None = None,
 ) -> RunResult:
     """Train `model` as `recipe` says and keep everything in the folder `out`.
 
     `model` is a module, or a function that makes one; then its first weights follow from the recipe's seed.
-    `data` stands in for the recipe's own. `resume` goes on from the newest whole checkpoint. `spec` is the
-    text of the `.net` file, kept beside the weights. The first SIGINT or SIGTERM ends the run after a
-    checkpoint, a second one at once. `TrainError`, with its diagnostic, for whatever stops the run; threads
-    are as before afterwards.
+    `data` stands in for the recipe's own; it is kept on the device where it is within `memory_budget` bytes, by default
+    half of the free memory. `resume` goes on from the newest whole checkpoint. `origin` is where
+    the model comes from, kept beside the weights, and `keep` what else is. The first SIGINT or SIGTERM ends the
+    run after a checkpoint, a second one at once. `TrainError`, with its diagnostic, for whatever stops the run;
+    threads are as before afterwards.
+
+    `init_from` are weights to start from, as far as they fit, as `netdsl.load_weights` takes them.
+
+    `devices`, of each of `nodes` machines, and `strategy` (`ddp`, `fsdp`) are for training in several processes, which
+    are started here or by `torchrun`: then each of them runs this, and the first writes.
     """
-    folder, watch, begin = Path(out), on_record or _ignore, perf_counter()
+    processes = join(devices, nodes, strategy, device)
+    with processes.alive():
+        return _run(
+            model,
+            recipe,
+            processes,
+            Path(out),
+            data=data,
+            resume=resume,
+            device=processes.device or device,
+            epochs=epochs,
+            threads=threads,
+            download=download,
+            init_from=init_from,
+            memory_budget=memory_budget,
+            origin=origin,
+            keep=keep if processes.whole_model else replace(keep, tensorboard=False, report=False),
+            watch=on_record if on_record and processes.main else _ignore,
+        )
+
+
+def _run(
+    model: Model,
+    recipe: Recipe,
+    processes: Processes,
+    folder: Path,
+    *,
+    data: Data | None,
+    resume: bool,
+    device: str | None,
+    epochs: int | None,
+    threads: int | None,
+    download: bool,
+    init_from: str | Path | None,
+    memory_budget: int | None,
+    origin: Origin | None,
+    keep: Keep,
+    watch: Watcher,
+) -> RunResult:
+    """A run in this process, which is one of `processes`."""
+    begin = perf_counter()
     if epochs is not None:
         recipe = recipe.model_copy(update={"epochs": epochs, "steps": None})
     place = find_device(device)
-    data = data or load_data(recipe, download=download)
-    check_data(data, recipe)
-    module = make_model(model, recipe)
-    check_learns(module, recipe)
-    try_model(module, recipe, data, place)
-    try_model(module, recipe, data, place, training=True)
-    checkpoint, notes = _checkpoint(folder, recipe, resume)
+    checkpoint, notes = processes.from_main(lambda: _checkpoint(folder, recipe, resume))
+    fitted = checkpoint.fitted if checkpoint else None
+    with processes.agreed():
+        check_shares(recipe, processes)
+        check_machine(recipe, place)
+        data, kept = placed(data or _loaded(processes, recipe, download, fitted), place, memory_budget)
+        notes += [kept] if kept else []
+        check_data(data, recipe)
+        module = make_model(model, recipe)
+        if init_from is not None and checkpoint is None:
+            notes = [*notes, *start_from(module, init_from)]
+        freeze(module, recipe)
+        check_learns(module, recipe)
+        data = compared(data, recipe, try_model(module, recipe, data, place))
+        try_model(module, recipe, data, place, training=True)
+        check_first_step(module, recipe, data, place)
     before = torch.get_num_threads()
     try:
         setup = _setup(checkpoint, threads) or choose_setup(module, recipe, data, place, threads)
+        setup = processes.gathered(setup)[0]
         torch.set_num_threads(setup.threads)
-        state = Run(module, recipe, data, place, setup.channels_last)
+        first = None if checkpoint else first_weights(module)
+        state = Run(module, recipe, data, place, setup.channels_last, processes)
+        check_cycle(recipe, state.total_steps)
         if checkpoint:
             state.load(checkpoint.weights, checkpoint.state)
-            publish_weights(checkpoint.path, folder, best=checkpoint.manifest["best"])
-        _describe(folder, state, setup, spec)
-        watch(_started(state, setup, [*notes, *([setup.note] if setup.note else [])]))
-        stopped, history = _follow(state, folder, watch)
+            notes = [*notes, *changed_machine(checkpoint.state, processes, place.type)]
+        started = _started(state, setup, [*notes, *([setup.note] if setup.note else [])])
+        writer = _writer(
+            state, folder, checkpoint, lambda: Writer(folder, state, _environment(state, setup), origin, keep)
+        )
+        try:
+            watch(started)
+            stopped = _follow(state, writer, watch)
+            processes.from_main(lambda: writer.end(stopped, perf_counter() - begin, started))
+            if stopped.reason == "not finite":
+                graph = origin.graph if origin else None
+                problem = writer.with_last_good(not_finite(state, folder, first, stopped, graph))
+                processes.from_main(lambda: _raise(problem))
+        finally:
+            writer.close()
     finally:
         torch.set_num_threads(before)
-    best = next((e for e in history.epochs if e.epoch == state.best_epoch), None)
+    return processes.from_main(lambda: _result(state, writer, folder, stopped, perf_counter() - begin))
+
+
+def _raise(problem: TrainError) -> NoReturn:
+    raise problem
+
+
+def _loaded(processes: Processes, recipe: Recipe, download: bool, fitted: Mapping[str, Any] | None) -> Data:
+    """The data; where it may have to be fetched, the main process does that before the others look."""
+    if processes.size == 1 or not (download or getattr(recipe.data, "download", False)):
+        return load_data(recipe, download=download, fitted=fitted)
+    found: list[Data] = []
+    processes.from_main(lambda: found.append(load_data(recipe, download=download, fitted=fitted)))
+    return found[0] if found else load_data(recipe, fitted=fitted)
+
+
+def _writer(
+    state: Run, folder: Path, checkpoint: Checkpoint | None, make: Callable[[], Writer]
+) -> Writer | Bystander:
+    """What keeps the run: a writer in the main process, after what a stopped one left half done is put in order."""
+    made: list[Writer] = []
+
+    def begin() -> None:
+        if folder.is_dir():
+            sweep(folder)
+        if checkpoint:
+            publish_weights(checkpoint.path, folder, best=checkpoint.manifest["best"])
+        made.append(make())
+
+    state.processes.from_main(begin)
+    return made[0] if made else Bystander(state, folder)
+
+
+def _result(
+    state: Run, writer: Writer | Bystander, folder: Path, stopped: Stopped, seconds: float
+) -> RunResult:
+    epochs = writer.history.epochs
+    best = next((e for e in epochs if e.epoch == state.best_epoch), None)
     return RunResult(
         folder,
         stopped.reason,
         state.step,
-        tuple(history.epochs),
+        tuple(epochs),
         replace(best, best=True) if best else None,
         folder / "best.safetensors",
         folder / "last.safetensors",
-        perf_counter() - begin,
+        seconds,
     )
 
 
-def _follow(state: Run, folder: Path, watch: Watcher) -> tuple[Stopped, History]:
+def _follow(state: Run, writer: Writer | Bystander, watch: Watcher) -> Stopped:
     """Run the loop; after each record write what is due, then let the watcher have it."""
-    history = History(folder, state.recipe.columns(), epoch=state.epoch, step=state.step)
     every = state.recipe.checkpoint_every
     stopped = Stopped("finished", state.step)
     with _signals(state):
         for record in fit(state):
-            history(record)
+            writer(record)
             if isinstance(record, Epoch):
-                _save(state, folder, watch, record)
+                _save(writer, watch, record)
             elif isinstance(record, Step) and every and record.step % every == 0:
-                _save(state, folder, watch)
+                _save(writer, watch)
             elif isinstance(record, Stopped):
                 stopped = record
                 if record.reason == "interrupted":
-                    _save(state, folder, watch)
+                    _save(writer, watch)
             watch(record)
-    plot_curves(history.epochs, folder, state.recipe.model)
-    if stopped.reason == "not finite":
-        raise _not_finite(stopped, folder, state)
-    return stopped, history
+    return stopped
 
 
-def _save(state: Run, folder: Path, watch: Watcher, epoch: Epoch | None = None) -> None:
-    saved = save_checkpoint(
-        state, folder, measured=epoch.measured if epoch else {}, best=epoch.best if epoch else False
-    )
+def _save(writer: Writer | Bystander, watch: Watcher, epoch: Epoch | None = None) -> None:
+    saved = writer.save(epoch)
     if saved:
         watch(saved)
 
@@ -193,17 +306,15 @@ def _setup(checkpoint: Checkpoint | None, threads: int | None) -> Setup | None:
     return Setup(threads or checkpoint.manifest["threads"], checkpoint.manifest["channels_last"])
 
 
-def _describe(folder: Path, state: Run, setup: Setup, spec: str) -> None:
-    """Write down what was run, and on what."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise unwritable(folder, problem) from problem
-    if spec:
-        write_atomically(folder / "spec.net", spec)
-    versions = {"python": sys.version.split()[0], "torch": torch.__version__, "platform": platform.platform()}
-    choices = {"device": str(state.device), "threads": setup.threads, "channels_last": setup.channels_last}
-    write_json(folder / "run.json", {"recipe": state.recipe.described(), "environment": versions | choices})
+def _environment(state: Run, setup: Setup) -> dict[str, Any]:
+    """What a run was on."""
+    device = torch.cuda.get_device_name(state.device) if state.device.type == "cuda" else None
+    return {
+        "device": str(state.device),
+        **({"gpu": device} if device else {}),
+        "threads": setup.threads,
+        "channels_last": setup.channels_last,
+    }
 
 
 def _started(state: Run, setup: Setup, notes: list[str]) -> Started:
@@ -219,18 +330,6 @@ def _started(state: Run, setup: Setup, notes: list[str]) -> Started:
         state.steps_per_epoch,
         state.step,
         tuple(notes),
-    )
-
-
-def _not_finite(stopped: Stopped, folder: Path, state: Run) -> TrainError:
-    try:
-        last = f"the last good checkpoint is `{newest_checkpoint(folder)[0].path}`"
-    except TrainError:
-        last = "no checkpoint was written before"
-    rate = state.recipe.rate(state.epoch)
-    helps = [f"a smaller learning rate than {rate:g}, or `clip_norm = 1.0`, may keep it finite"]
-    return TrainError(
-        "E0634", stopped.message, state.recipe.places.of("optimizer"), notes=[last], helps=helps
     )
 
 

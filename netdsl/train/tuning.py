@@ -16,8 +16,8 @@ from time import perf_counter
 import torch
 from torch import nn
 
-from netdsl.train.data import Data, Split
-from netdsl.train.fit import Window, update
+from netdsl.train.data import Data
+from netdsl.train.loop import Window, update
 from netdsl.train.recipe import Recipe
 from netdsl.train.state import Run
 
@@ -68,7 +68,7 @@ def _thread_counts(device: torch.device, threads: int | None) -> list[int]:
 def _layouts(model: nn.Module, recipe: Recipe, data: Data) -> list[bool]:
     if recipe.channels_last is not None:
         return [recipe.channels_last]
-    convolves = any(p.dim() == 4 for p in model.parameters()) and data.train.x.dim() == 4
+    convolves = any(p.dim() == 4 for p in model.parameters()) and data.train.first(1).x.dim() == 4
     return [False, True] if convolves else [False]
 
 
@@ -81,7 +81,7 @@ def _measure(
     and would slow down what comes next.
     """
     few = recipe.batch * recipe.accumulate
-    part = Data(Split(data.train.x[:few], data.train.y[:few]), data.valid, data.classes)
+    part = Data(data.train.first(few), data.valid, data.classes)
     times = dict.fromkeys(setups, float("inf"))
     before = torch.get_num_threads()
     try:
@@ -121,7 +121,6 @@ def _time_steps(run: Run, count: int) -> float:
     start = perf_counter()
     for _ in range(count):
         run.step = 0
-        window.counts.clear()
         update(run, window)
     if run.device.type == "cuda":
         torch.cuda.synchronize(run.device)

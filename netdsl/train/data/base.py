@@ -5,10 +5,10 @@ tensors.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from netdsl.elaborate.settings import shown
 from netdsl.train.component import Component
@@ -17,39 +17,108 @@ from netdsl.train.errors import TrainError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from netdsl.train.data.unread import Unread
+
+Part: TypeAlias = "Split | Unread"
+
+Shape: TypeAlias = tuple[int | None, ...]  # without the batch; None is a size that only the data tells
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a model gets of one sample.
+
+    `image`: [C, H, W], uint8 as it is kept, float32 in [0, 1] as the transforms get it. `numbers`: float32.
+    `ids`: int64, from 0 to `below`, where that is known.
+    """
+
+    shape: Shape
+    kind: Literal["image", "numbers", "ids"] = "numbers"
+    below: int | None = None
+
+    @property
+    def dtype(self) -> str:
+        """Of the tensor that the model gets."""
+        return "int64" if self.kind == "ids" else "float32"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a model's output is compared with.
+
+    `classes`: int64, class numbers of `shape`, () where a sample has one. `values`: float32 of `shape`. `names` are
+    those of the classes, in order, and `count` how many there are; None where only the data tells. `pixels` says that
+    `shape` is the height and width of the image: what moves the image moves its target.
+    """
+
+    kind: Literal["classes", "values"]
+    shape: Shape = ()
+    names: tuple[str, ...] = ()
+    count: int | None = None
+    pixels: bool = False
+
+    @property
+    def classes(self) -> int | None:
+        """How many classes there are, as far as that is known."""
+        return len(self.names) or self.count
+
 
 @dataclass(frozen=True)
 class Sample:
-    """One sample: an image of `image` = (channels, height, width), of one of the classes `names`."""
+    """What one sample is, as far as it is known before the data is read."""
 
-    image: tuple[int, int, int]
-    names: tuple[str, ...]
+    input: Input
+    target: Target
 
-    @property
-    def classes(self) -> int:
-        return len(self.names)
+
+def pictures(shape: tuple[int, int, int], names: tuple[str, ...]) -> Sample:
+    """A sample that is an image of one of the classes `names`."""
+    return Sample(Input(shape, "image"), Target("classes", names=names))
 
 
 @dataclass(frozen=True)
 class Split:
-    """Inputs [N, ...] and targets, [N] class numbers (int64) or [N, ...] values. Images are uint8 in [0,
-    255].
+    """Inputs [N, ...] and targets [N, ...], as `Input` and `Target` describe them; images are uint8, and so are the
+    class numbers of their pixels. `late` makes of the targets of a batch what the loss compares.
     """
 
     x: Tensor
     y: Tensor
+    late: Callable[[Tensor], Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def first(self, count: int) -> Split:
+        """The first `count` samples, or fewer where there are fewer."""
+        return replace(self, x=self.x[:count], y=self.y[:count])
+
+    def rows(self, rows: Any) -> Split:
+        """The samples with these numbers, in this order."""
+        import torch
+
+        chosen = torch.as_tensor(rows)
+        return replace(self, x=self.x[chosen], y=self.y[chosen])
+
+    def with_targets(self, change: Callable[[Tensor], Tensor]) -> Split:
+        """The samples with changed targets; those of pixels are left as small as they are until a batch needs them."""
+        return replace(self, late=change) if self.y.ndim > 2 else replace(self, y=change(self.y))
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.x.nbytes + self.y.nbytes
 
 
 @dataclass(frozen=True)
 class Data:
     """What a run trains on and what it is measured on."""
 
-    train: Split
-    valid: Split
+    train: Part
+    valid: Part
     classes: int | None = None
+    names: tuple[str, ...] = ()  # of the classes, where only the data tells
+    fitted: Mapping[str, Any] | None = None  # JSON: what preprocessing has learned of the training part
 
 
 class Source(Component):

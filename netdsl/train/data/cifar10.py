@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from netdsl.train.data.base import Data, FolderSource, Sample, Split
+from netdsl.train.data.base import Data, FolderSource, Sample, Split, pictures
 
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -13,7 +13,7 @@ class CIFAR10(FolderSource):
     """Photographs of ten kinds of things, colour, 32 by 32. `root` holds the folder `cifar-10-batches-py`."""
 
     def sample(self) -> Sample:
-        return Sample((3, 32, 32), NAMES)
+        return pictures((3, 32, 32), NAMES)
 
     def read(self, root: Path, download: bool) -> Data:
         import torch
@@ -24,4 +24,4 @@ class CIFAR10(FolderSource):
             images = torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous()
             return Split(images, torch.tensor(part.targets))
 
-        return Data(split(True), split(False), self.sample().classes)
+        return Data(split(True), split(False), self.sample().target.classes)

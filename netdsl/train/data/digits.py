@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from netdsl.train.data.base import Data, Sample, Source, Split
+from netdsl.train.data.base import Data, Sample, Source, Split, pictures
 from netdsl.train.errors import TrainError
 
 
@@ -18,7 +18,7 @@ class Digits(Source):
     size: Annotated[int, Field(ge=8, le=512)] = 28
 
     def sample(self) -> Sample:
-        return Sample((1, self.size, self.size), tuple("0123456789"))
+        return pictures((1, self.size, self.size), tuple("0123456789"))
 
     def load(self, folders: Sequence[Path], download: bool) -> Data:  # noqa: ARG002 - they come with the library
         try:
@@ -38,7 +38,7 @@ class Digits(Source):
         x, y = (images * 255).round().to(torch.uint8), torch.from_numpy(classes).to(torch.int64)
         # Writers follow each other in the file, so every fifth sample has each of them in both parts.
         test = torch.arange(len(x)) % 5 == 0
-        return Data(Split(x[~test], y[~test]), Split(x[test], y[test]), self.sample().classes)
+        return Data(Split(x[~test], y[~test]), Split(x[test], y[test]), self.sample().target.classes)
 
 
 def write_images(folder: str | Path, count: int, size: int = 28) -> list[Path]:
@@ -48,6 +48,7 @@ def write_images(folder: str | Path, count: int, size: int = 28) -> list[Path]:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     test = Digits(size=size).load((), download=False).valid
+    assert isinstance(test, Split)
     samples = range(0, len(test), max(1, len(test) // count))[:count]
     paths = [folder / f"{sample}-is-{int(test.y[sample])}.png" for sample in samples]
     for sample, path in zip(samples, paths, strict=True):

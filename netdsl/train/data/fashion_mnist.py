@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netdsl.train.data.base import Sample
+from netdsl.train.data.base import Sample, pictures
 from netdsl.train.data.mnist import MNIST
 
 NAMES = (
@@ -25,4 +25,4 @@ class FashionMNIST(MNIST):
     """
 
     def sample(self) -> Sample:
-        return Sample((1, 28, 28), NAMES)
+        return pictures((1, 28, 28), NAMES)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from netdsl.train.data.base import Data, FolderSource, Sample, Split
+from netdsl.train.data.base import Data, FolderSource, Sample, Split, pictures
 
 
 class MNIST(FolderSource):
     """Handwritten digits, grey, 28 by 28. `root` holds the folder `MNIST/raw` with the four IDX files."""
 
     def sample(self) -> Sample:
-        return Sample((1, 28, 28), tuple("0123456789"))
+        return pictures((1, 28, 28), tuple("0123456789"))
 
     def read(self, root: Path, download: bool) -> Data:
         from torchvision import datasets
@@ -20,5 +20,5 @@ class MNIST(FolderSource):
         return Data(
             Split(train.data.unsqueeze(1), train.targets),
             Split(test.data.unsqueeze(1), test.targets),
-            self.sample().classes,
+            self.sample().target.classes,
         )

@@ -5,16 +5,20 @@ so at any record, when the run's state is complete.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from time import perf_counter
 
 import torch
 from torch import Tensor
 
+from netdsl.train.capture import Captured, can_capture
+from netdsl.train.descent import backward, descend
 from netdsl.train.evaluation import measured
 from netdsl.train.records import Epoch, Step, Stopped
+from netdsl.train.shares import WHOLE, Part, among, parts_of
 from netdsl.train.state import Run
+from netdsl.train.tallies import of_all
 
 
 def fit(run: Run) -> Iterator[Step | Epoch | Stopped]:
@@ -27,21 +31,23 @@ def fit(run: Run) -> Iterator[Step | Epoch | Stopped]:
     ...         print(record.epoch, record.measured["valid_loss"])
     """
     last: Epoch | None = None
-    while run.step < run.total_steps:
+    if run.epoch and not run.samples and _patience_is_over(run):  # a run that goes on and was to stop here
+        yield _early_stop(run)
+        return
+    while run.step < run.total_steps or run.samples:  # whose epoch is still to be closed
         bad = yield from _train(run)
         if bad is not None:
             yield Stopped("not finite", bad, f"the loss of step {bad} is not a finite number")
             return
-        if run.stop_requested and run.step < _epoch_end(run):
+        if run.ending and run.step < _epoch_end(run):
             yield Stopped("interrupted", run.step)
             return
         last = _close_epoch(run)
         yield last
         if _patience_is_over(run):
-            message = f"{run.recipe.monitored[0]} was best in epoch {run.best_epoch}"
-            yield Stopped("early stop", run.step, message, last.measured)
+            yield _early_stop(run, last)
             return
-        if run.stop_requested and run.step < run.total_steps:
+        if _is_over_early(run):
             yield Stopped("interrupted", run.step, measured=last.measured)
             return
     yield Stopped("finished", run.step, measured=last.measured if last else {})
@@ -54,19 +60,18 @@ def _epoch_end(run: Run) -> int:
 def _train(run: Run) -> Iterator[Step]:
     """The rest of the epoch; returns the step whose loss was not finite, or None."""
     run.model.train()
-    rate = run.recipe.rate(run.epoch)
-    for group in run.optimizer.param_groups:
-        group["lr"] = rate
+    capture(run)
     end, window = _epoch_end(run), Window(run)
-    while run.step < end and not run.stop_requested:
+    while run.step < end and not run.asked_to_stop():
+        run.rates.begin(run.step, run.epoch)
         update(run, window)
         if _is_due(run, end):
-            record = window.close(rate)
+            record = window.close(run.rates.now)
             if not math.isfinite(record.loss):
                 return window.first_bad
             yield record
     if window.steps:
-        record = window.close(rate)
+        record = window.close(run.rates.now)
         if not math.isfinite(record.loss):
             return window.first_bad
     return None
@@ -82,39 +87,68 @@ def update(run: Run, window: Window) -> None:
     """One step: forward, backward and the optimizer, over `accumulate` batches. Nothing here waits for the
     device.
     """
-    recipe, model = run.recipe, run.model
+    recipe = run.recipe
     first = (run.step - run.epoch * run.steps_per_epoch) * recipe.accumulate
     numbers = range(first, min(first + recipe.accumulate, len(run.batches)))
     batches = [run.batches.at(run.epoch, number) for number in numbers]
-    samples = sum(len(y) for _, y in batches)
-    total: Tensor | None = None
-    for x, y in batches:
-        with run.precision():
-            output = model(x)
-            loss = run.loss(output, y)
-        if len(batches) > 1 and recipe.loss.reduction == "mean":
-            loss = loss * (len(y) / samples)
-        loss.backward()
-        total = loss.detach() if total is None else total + loss.detach()
-        add_to_tallies(run, output.detach(), y)
-    norm = None
-    if recipe.clip_norm is not None:
-        norm = torch.nn.utils.clip_grad_norm_(run.learned, recipe.clip_norm)
-    run.optimizer.step()
-    run.optimizer.zero_grad(set_to_none=True)
-    if run.ema:
-        run.ema.update()
+    samples = sum(run.batches.count(number) for number in numbers)
+    if run.captured:
+        parts, (x, y) = [WHOLE], batches[0]
+        total, output, norm = run.captured(x, y)
+        outputs = [output]
+    else:
+        parts = parts_of(run, numbers, [y for _, y in batches])
+        total, outputs, norm = _learn(run, parts, batches)
+    for part, output, (_, y) in zip(parts, outputs, batches, strict=True):
+        run.seen.add(output, y, counted=part.counts)
     run.step += 1
-    assert total is not None
     window.add(total, norm, samples)
 
 
-def add_to_tallies(run: Run, output: Tensor, target: Tensor) -> None:
-    for metric in run.recipe.metrics:
-        tally = run.tallies.get(metric.kind)
-        if tally is None:
-            tally = run.tallies[metric.kind] = metric.tally(output)
-        metric.add(tally, output, target)
+def _learn(
+    run: Run, parts: Sequence[Part], batches: Sequence[tuple[Tensor, Tensor]]
+) -> tuple[Tensor, list[Tensor], Tensor | None]:
+    """New weights; gives the loss and the outputs with those before, and the norm of the gradients."""
+    outputs: list[Tensor] = []
+    total, norm = descend(run, lambda first: _gradients(run, parts, batches, outputs if first else []))
+    run.optimizer.zero_grad(set_to_none=True)
+    if run.ema:
+        run.ema.update()
+    return total, outputs, norm
+
+
+def capture(run: Run) -> None:
+    """Let the steps of `run` be one program each, where that can be and pays."""
+    if run.captured is None and can_capture(run):
+
+        def step(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+            total, outputs, norm = _learn(run, [WHOLE], [(x, y)])
+            return total, outputs[0], norm
+
+        run.captured = Captured(run, step)
+
+
+def _gradients(
+    run: Run, parts: Sequence[Part], batches: Sequence[tuple[Tensor, Tensor]], outputs: list[Tensor]
+) -> Tensor:
+    """Add the gradients of the batches to those of the parameters, and their outputs to `outputs`; gives their loss."""
+    total: Tensor | None = None
+    for part, (x, y) in zip(parts, batches, strict=True):
+        with among(run, part, due=y is batches[-1][1]) if run.processes.size > 1 else _ALONE:
+            with run.precision():
+                output = run.network(x)
+                loss = (run.loss if part.factor is None else run.part_loss)(output, y)
+            if part.factor is not None:
+                loss = loss * part.factor
+            learned = loss if run.processes.size == 1 else loss * run.processes.size  # gradients are averaged
+            backward(run, learned, penalised=total is None)
+        total = loss.detach() if total is None else total + loss.detach()
+        outputs.append(output.detach())
+    assert total is not None
+    return total
+
+
+_ALONE = nullcontext()
 
 
 class Window:
@@ -122,7 +156,7 @@ class Window:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.losses = torch.zeros(run.recipe.log_every, device=run.device)
+        self.losses: list[Tensor] = []
         self.norm: Tensor | None = None
         self.counts: list[int] = []
         self.first_bad: int | None = None
@@ -133,20 +167,21 @@ class Window:
         return len(self.counts)
 
     def add(self, loss: Tensor, norm: Tensor | None, samples: int) -> None:
-        self.losses[len(self.counts)] = loss
+        self.losses.append(loss)
         self.norm = norm
         self.counts.append(samples)
 
     def close(self, rate: float) -> Step:
         """The record of these steps, after adding them to the epoch; this waits for the device."""
         run, counts = self.run, self.counts
-        losses = self.losses[: len(counts)].tolist()
+        run.seen.flush()
+        losses = run.processes.total(torch.stack(self.losses).float()).tolist()
         for number, loss in enumerate(losses):
             if not math.isfinite(loss):
                 self.first_bad = run.step - len(losses) + number + 1
                 break
         # A loss that is a sum counts once a sample already.
-        weights = counts if run.recipe.loss.reduction == "mean" else [1] * len(counts)
+        weights = counts if run.recipe.loss.averages else [1] * len(counts)
         total = 0.0
         for loss, weight in zip(losses, weights, strict=True):
             total += loss * weight
@@ -155,23 +190,26 @@ class Window:
         now = perf_counter()
         run.seconds += now - self.started
         self.started = now
-        norm = None if self.norm is None else float(self.norm)
+        norm = None if self.norm is None else float(run.processes.whole(self.norm))
         record = Step(run.step, run.epoch + 1, total / sum(counts), rate, norm)
-        self.counts = []
+        self.losses, self.counts = [], []
         return record
 
 
 def _close_epoch(run: Run) -> Epoch:
     """Measure the model on the validation part and put the epoch behind."""
     columns = {"train_loss": run.loss_sum / run.samples}
-    for metric in run.recipe.metrics:
-        columns[f"train_{metric.kind}"] = metric.value(run.tallies[metric.kind], run.samples)
+    tallies = of_all(run.tallies, run.processes)
+    for name, metric in run.recipe.named_metrics.items():
+        columns[f"train_{name}"] = metric.value(tallies[name], run.recipe.task)
     start = perf_counter()
     with run.ema.applied() if run.ema else nullcontext():
-        found = measured(run.model, run.recipe, run.data.valid, run.device, run.channels_last, loss=run.loss)
+        found = measured(
+            run.model, run.recipe, run.data.valid, run.device, run.channels_last, run.part_loss, run.processes
+        )
     columns |= {f"valid_{name}": value for name, value in found.items()}
     seconds = run.seconds + perf_counter() - start
-    rate = run.recipe.rate(run.epoch)
+    rate = run.rates.now
     run.epoch += 1
     run.clear_epoch()
     column, rising = run.recipe.monitored
@@ -179,9 +217,30 @@ def _close_epoch(run: Run) -> Epoch:
     better = math.isfinite(value) and (run.best is None or (value > run.best if rising else value < run.best))
     if better:
         run.best, run.best_epoch = value, run.epoch
+    run.rates.measured(value)
+    _count_patience(run, value, rising)
     return Epoch(run.epoch, run.step, rate, columns, seconds, best=better)
+
+
+def _is_over_early(run: Run) -> bool:
+    """Whether the run was asked to stop, and has steps to go. Between epochs one process need not ask the others."""
+    run.ending = run.ending or (run.processes.size == 1 and run.stop_requested)
+    return run.ending and run.step < run.total_steps
 
 
 def _patience_is_over(run: Run) -> bool:
     patience = run.recipe.early_stop
-    return patience is not None and run.epoch - run.best_epoch >= patience and run.step < run.total_steps
+    return patience is not None and run.epoch - run.better_epoch >= patience and run.step < run.total_steps
+
+
+def _early_stop(run: Run, last: Epoch | None = None) -> Stopped:
+    message = f"{run.recipe.monitored[0]} was best in epoch {run.best_epoch}"
+    return Stopped("early stop", run.step, message, last.measured if last else {})
+
+
+def _count_patience(run: Run, value: float, rising: bool) -> None:
+    """Note an epoch that was better than the last one noted by more than `min_delta`."""
+    before, least = run.better, run.recipe.min_delta
+    gain = math.inf if before is None else (value - before if rising else before - value)
+    if math.isfinite(value) and gain > least:
+        run.better, run.better_epoch = value, run.epoch

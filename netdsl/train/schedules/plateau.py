@@ -1,0 +1,42 @@
+"""`ReduceLROnPlateau`: the one schedule that looks at what is measured. It is torch's own, kept with the state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from netdsl.train.schedules.base import Schedule
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import ReduceLROnPlateau as Plateau
+
+
+class ReduceLROnPlateau(Schedule):
+    """It looks at the recipe's `monitor` after each epoch; whether that should rise, `mode` need not say."""
+
+    mode: Literal["min", "max"] = "min"
+    factor: float = Field(0.1, ge=0, lt=1)
+    patience: int = Field(10, ge=0)
+    threshold: float = Field(1e-4, ge=0)
+    threshold_mode: Literal["rel", "abs"] = "rel"
+    cooldown: int = Field(0, ge=0)
+    min_lr: float = Field(0, ge=0)
+    eps: float = Field(1e-8, ge=0)
+
+    def described(self) -> dict[str, Any]:
+        """Without a `mode` that nobody chose: then the monitored column says it."""
+        data = super().described()
+        return data if "mode" in self.model_fields_set else {k: v for k, v in data.items() if k != "mode"}
+
+    def rate(self, base: float, time: int, total: int = 0) -> float:  # noqa: ARG002
+        """What it starts from; only a run knows more."""
+        return base
+
+    def build(self, optimizer: Optimizer, rising: bool) -> Plateau:
+        """torch's scheduler of `optimizer`, for a column that should rise or fall."""
+        from torch.optim.lr_scheduler import ReduceLROnPlateau as Plateau
+
+        arguments: dict[str, Any] = self.arguments() | {"mode": "max" if rising else "min"}
+        return Plateau(optimizer, **arguments)
