@@ -21,7 +21,7 @@ demo: $(VENV)/.installed
 	@echo "the diagram, the ONNX model and the run are in $(OUT)"
 
 test: $(VENV)/.installed lint
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
 
 # What to run while working: everything that takes no more than a few seconds.
 fast: $(VENV)/.installed

@@ -2,9 +2,10 @@
 
 The same model, batch, loss and optimizer, in six ways: `netdsl`, as its recipe says, metrics and choice of layout
 included; the loop that teaching material writes, over a `DataLoader` without and with two workers; Lightning's
-`Trainer` and Keras' `fit` (on torch) with everything switched off that can be; and the floor, one batch again and again,
-without data. They take turns, a few steps each, in an order that changes every round. A ratio is the median of those of
-all rounds, theirs to ours; behind it are the quartiles.
+`Trainer` and Keras' `fit` (on torch) with everything switched off that can be; and the floor, one batch again and
+again, without data. They take turns, a few steps each, in an order that changes every round. A ratio is the median of
+those of all rounds, theirs to ours; behind it are the quartiles. The two small nets learn made-up tensors of the right
+shape. What workers read ahead while others have their turn is in favour of the `DataLoader`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,9 @@ def written(path: str | Path) -> Iterator[Path]:
     """A file beside `path` to write to, which takes its place at the end; nothing is left where that fails."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(suffix=target.suffix or ".part", prefix=f".{target.stem}-", dir=target.parent)
+    handle, name = tempfile.mkstemp(
+        suffix=target.suffix or ".part", prefix=f".{target.stem}-", dir=target.parent
+    )
     os.close(handle)
     beside = Path(name)
     try:

@@ -142,7 +142,9 @@ class Rules:
         keys = {tensor.key for tensor in target.tensors}
         known = {tensor.key for tensor in parameters(self.graph)}
         parts = [key.split(".")[::-1] for key in sorted(keys)]
-        shared = [column[0] for column in takewhile(lambda column: len(set(column)) == 1, zip(*parts, strict=False))]
+        shared = [
+            column[0] for column in takewhile(lambda column: len(set(column)) == 1, zip(*parts, strict=False))
+        ]
         for count in range(1, len(shared) + 1):
             ending = ".".join(shared[:count][::-1])
             for exact in (ending, f".{ending}"):

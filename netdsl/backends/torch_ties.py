@@ -22,14 +22,21 @@ def tie_lines(graph: Graph, attributes: Attributes) -> list[str]:
             source = f"{_module(graph, attributes, path)}.{tensor}"
             source = source if is_attribute(tensor) else f"self.get_parameter({literal(tie.source)})"
             plain = f"{owner}.{name} = {source}"
-            lines.append(INDENT + (plain if is_attribute(name) else f"setattr({owner}, {literal(name)}, {source})"))
+            lines.append(
+                INDENT + (plain if is_attribute(name) else f"setattr({owner}, {literal(name)}, {source})")
+            )
         else:
             source = _module(graph, attributes, tie.source)
             plain = f"{owner}.{name} = {source}"
-            lines.append(INDENT + (plain if is_attribute(name) else f"{owner}.add_module({literal(name)}, {source})"))
+            lines.append(
+                INDENT + (plain if is_attribute(name) else f"{owner}.add_module({literal(name)}, {source})")
+            )
     return lines
 
 
 def _module(graph: Graph, attributes: Attributes, path: str) -> str:
     """A module below this one, as an expression."""
-    return module_access(graph, attributes, path.split(".") if path else []) or f"self.get_submodule({literal(path)})"
+    return (
+        module_access(graph, attributes, path.split(".") if path else [])
+        or f"self.get_submodule({literal(path)})"
+    )

@@ -138,7 +138,9 @@ class Evaluator(Parameters):
         extern: Any = registry["extern"]
         op = extern(name=declared.name, target=target, given=tuple(given), results=tuple(results))
         label = label or self.own_label(declared.name, Template(declared, tuple(bound.values()), at), op, at)
-        return self.make_node(op, [t for t in operands if t is not None], results, at, label, names=tuple(names))
+        return self.make_node(
+            op, [t for t in operands if t is not None], results, at, label, names=tuple(names)
+        )
 
     def _can_be_said(self, declared: Declared, key: str, value: Any, at: Span) -> bool:
         """Whether Python's source can say `value`; an error where it is known and cannot be said."""

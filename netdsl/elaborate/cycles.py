@@ -11,7 +11,6 @@ from functools import cache
 from typing import Any
 
 from netdsl.elaborate.statements import assigned
-from netdsl.elaborate.values import is_list
 from netdsl.syntax import tree
 
 
@@ -75,19 +74,23 @@ def names_in(part: Any) -> Iterator[tree.Name]:
     pending: list[Any] = [part]
     while pending:
         current = pending.pop()
-        if isinstance(current, tree.Name):
+        kind: type[object] = current.__class__
+        if kind is tree.Name:
             yield current
-        elif isinstance(current, tree.Labelled):
-            pending.append(current.value)
-        elif is_list(current):
+        elif kind is tuple or kind is list:
             pending.extend(reversed(current))
-        elif isinstance(current, tree.Shape):  # a name alone is a size, even where it is a block's too
+        elif kind is tree.Labelled:
+            pending.append(current.value)
+        elif kind is tree.Shape:  # a name alone is a size, even where it is a block's too
             pending.extend(dim for dim in reversed(current.dims) if not isinstance(dim, tree.Name))
-        elif is_dataclass(current) and not isinstance(current, type):
-            pending.extend(getattr(current, name) for name in _parts(type(current)))
+        else:
+            for name in _parts(kind):
+                pending.append(getattr(current, name))
 
 
 @cache
 def _parts(node: type) -> tuple[str, ...]:
-    """The fields of a kind of node that are no places, last one first."""
+    """The fields of a kind of node that are no places, last one first; a text or a number has none."""
+    if not is_dataclass(node):
+        return ()
     return tuple(f.name for f in reversed(fields(node)) if "span" not in f.name)

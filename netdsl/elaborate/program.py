@@ -289,7 +289,9 @@ class Program:
         for name in (parameter.name for parameter in parameters):
             if first.setdefault(name.id, name.span) is not name.span:
                 also = [Label(first[name.id], "first declared here")]
-                self.report.error("E0210", f"the parameter `{name.id}` is declared twice", name.span, also=also)
+                self.report.error(
+                    "E0210", f"the parameter `{name.id}` is declared twice", name.span, also=also
+                )
 
     def _value(self, module: Module, declaration: Any) -> Any:
         if isinstance(declaration, tree.Fn):

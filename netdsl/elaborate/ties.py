@@ -44,9 +44,13 @@ def _check(
         above, _, last = tie.name.rpartition(".")
         if tie.name in tensors:
             message = f"`{tie.source}` is a layer, but `{tie.name}` is a parameter"
-            session.error("E0518", message, tie.source_span, help=f"name its parameter: `{tie.source}.{last}`")
+            session.error(
+                "E0518", message, tie.source_span, help=f"name its parameter: `{tie.source}.{last}`"
+            )
         elif tie.name in layers:
-            session.error("E0518", f"`{tie.name}` is there already", tie.span, help="a tied layer takes a new name")
+            session.error(
+                "E0518", f"`{tie.name}` is there already", tie.span, help="a tied layer takes a new name"
+            )
         elif above and not layers.get(above, False):
             session.error("E0518", f"`{body.name}` has no block `{above}`", tie.span)
     else:

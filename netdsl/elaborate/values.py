@@ -119,7 +119,9 @@ class Template:
     callee: type[Op] | Declared
     arguments: tuple[Argument, ...] = ()
     span: Span | None = field(default=None, compare=False)
-    made_in: tuple[Frame, ...] = field(default=(), compare=False)  # the functions whose value it is, for messages
+    made_in: tuple[Frame, ...] = field(
+        default=(), compare=False
+    )  # the functions whose value it is, for messages
 
     def __str__(self) -> str:
         name = self.callee.name if isinstance(self.callee, Declared) else self.callee.kind

@@ -246,7 +246,9 @@ def _check_output(recipe: Recipe, y: Tensor, target: Target, report: Report) -> 
         return
     for metric in recipe.metrics:
         if metric.takes & _kinds(recipe, None) and not metric.takes & _kinds(recipe, y):
-            answers = "several yes or no answers a sample" if "binary" in metric.takes else "one yes or no a sample"
+            answers = (
+                "several yes or no answers a sample" if "binary" in metric.takes else "one yes or no a sample"
+            )
             message = f"`{metric.kind}` is not for {answers}, and the output of `{recipe.model}` is {y}"
             report.error("E0614", message, recipe.places.of("metrics"))
     scored = recipe.loss.targets == "classes" or recipe.target is not None or _names(recipe.loss, target)

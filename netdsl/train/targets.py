@@ -63,7 +63,8 @@ def compared(data: Data, recipe: Recipe, output: Tensor) -> Data:
     """`data` with all its targets as the loss compares them."""
     like = output.new_empty((0, *output.shape[1:]))
     train, valid = (
-        part.with_targets(partial(as_compared, recipe=recipe, output=like)) for part in (data.train, data.valid)
+        part.with_targets(partial(as_compared, recipe=recipe, output=like))
+        for part in (data.train, data.valid)
     )
     return replace(data, train=train, valid=valid)
 
