@@ -67,15 +67,20 @@ def _check_dead(session: Session, body: Graph) -> None:
 
 def _check_training(session: Session, body: Graph) -> None:
     """A value that exists in training only cannot be part of an output that always exists."""
+    blocks = [
+        (node.op, node.span, node.results)
+        for node in body.nodes
+        if isinstance(node.op, Graph) and node.span is not None
+    ]
+    if not any(output.when_training for block, _, _ in blocks for output in block.outputs):
+        return
     live = live_values(body)
-    for node in body.nodes:
-        if not isinstance(node.op, Graph) or node.span is None:
-            continue
-        for output, result in zip(node.op.outputs, node.results, strict=True):
+    for block, span, results in blocks:
+        for output, result in zip(block.outputs, results, strict=True):
             if output.when_training and result in live:
                 session.error(
                     "E0509",
-                    f"an output of `{node.op.name}` exists in training only, but it is used in evaluation too",
-                    node.span,
+                    f"an output of `{block.name}` exists in training only, but it is used in evaluation too",
+                    span,
                     help="give what uses it `when training` as well",
                 )

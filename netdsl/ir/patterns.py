@@ -5,7 +5,7 @@ are made of count too: `out_proj`, a `Linear`, is one of `MultiheadAttention`'s.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -35,26 +35,33 @@ class Learned:
         return ".".join([*(level.label for level in self.path), self.name])
 
 
-def parameters(graph: Graph, above: tuple[Module, ...] = ()) -> Iterator[Learned]:
-    """Every learned tensor below `graph`."""
+def parameters(
+    graph: Graph, above: tuple[Module, ...] = (), names: Container[str] | None = None
+) -> Iterator[Learned]:
+    """Every learned tensor below `graph`, or those whose own name is among `names`."""
     for parameter in graph.parameters:
-        yield Learned(above, parameter.name, tuple(int(d) for d in parameter.type.shape))  # type: ignore[arg-type]
+        if names is None or parameter.name in names:
+            yield Learned(above, parameter.name, tuple(int(d) for d in parameter.type.shape))  # type: ignore[arg-type]
     for label, node in graph.layers.items():
         parts = label.split(".")
         kind = node.op.name if isinstance(node.op, Graph) else node.op.kind
         path = (*above, *(Module(part) for part in parts[:-1]), Module(parts[-1], kind))
         if isinstance(node.op, Graph):
-            yield from parameters(node.op, path)
+            yield from parameters(node.op, path, names)
         else:
-            yield from _of_layer(node.op, graph.layer_states[label], path)
+            yield from _of_layer(node.op, graph.layer_states[label], path, names)
 
 
-def _of_layer(op: Operation, states: Mapping[str, State], path: tuple[Module, ...]) -> Iterator[Learned]:
+def _of_layer(
+    op: Operation, states: Mapping[str, State], path: tuple[Module, ...], names: Container[str] | None
+) -> Iterator[Learned]:
     inside = op.inside
     for key, state in states.items():
         if not state.learned:
             continue
         *parts, name = key.split(".")
+        if names is not None and name not in names:
+            continue
         levels = (Module(part, inside.get(".".join(parts[: n + 1]), "")) for n, part in enumerate(parts))
         yield Learned((*path, *levels), name, state.shape)
 
@@ -78,5 +85,6 @@ def meant(graph: Graph) -> list[tuple[InitRule, list[Learned]]]:
     """The rules of this body, each with the parameters that it matches."""
     if not graph.inits:
         return []
-    known = list(parameters(graph))
+    names = {rule.pattern[-1] for rule in graph.inits}
+    known = list(parameters(graph, names=None if "*" in names else names))
     return [(rule, [tensor for tensor in known if matches(rule.pattern, tensor)]) for rule in graph.inits]
