@@ -75,7 +75,7 @@ SPICE = (
     ),
 )
 SLOW = 4.0  # seconds of the processor; a family of the zoo takes up to one as it is
-LIMITS = Limits(nodes=20_000, steps=100_000)
+LIMITS = Limits(nodes=8_000, steps=100_000)
 
 
 def mutated(text: str, rng: random.Random) -> str:

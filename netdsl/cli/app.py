@@ -100,7 +100,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     common, rest = common_apart(given)
     with _seldom_collecting(arguments is None and rest[:1] != [] and rest[0] in QUICK):
-        return _run(given, common, rest)
+        status = _run(given, common, rest)
+    _flush()
+    return status
+
+
+def _flush() -> None:
+    """Drop what is left for a reader that has gone: Python would try it once more at its end, and complain."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(given: Sequence[str], common: Sequence[str], rest: Sequence[str]) -> int:
