@@ -143,8 +143,8 @@ def _names(branch: object) -> Iterator[str]:
         part = parts.pop()
         if isinstance(part, tree.Name):
             yield part.id
-        elif isinstance(part, tuple):
+        elif type(part) is tuple:
             parts.extend(part)  # pyright: ignore[reportUnknownArgumentType]
-        elif is_dataclass(part) and not isinstance(part, Span):
+        elif is_dataclass(part):
             read = (entry.name for entry in fields(part) if entry.name != "targets")
             parts.extend(getattr(part, name) for name in read)
