@@ -1,23 +1,27 @@
 """What a step of training costs: `python benchmarks/train.py [NAME…] [--data FOLDER] [--threads N] [--rounds N]`.
 
 The same model, batch, loss and optimizer, in six ways: `netdsl`, as its recipe says, metrics and choice of layout
-included; the loop that teaching material writes, over a `DataLoader` without and with two workers; Lightning's
-`Trainer` and Keras' `fit` (on torch) with everything switched off that can be; and the floor, one batch again and
-again, without data. They take turns, a few steps each, in an order that changes every round. A ratio is the median of
-those of all rounds, theirs to ours; behind it are the quartiles. The two small nets learn made-up tensors of the right
-shape. What workers read ahead while others have their turn is in favour of the `DataLoader`.
+and threads included; the loop that teaching material writes, over a `DataLoader` without and with two workers;
+Lightning's `Trainer` and Keras' `fit` (on torch) with everything switched off that can be; and the floor, one batch
+again and again, without data. Each has a process of its own, as it has in use: none gets the memory, the threads or the
+settings of another. They take turns, a few steps each, in an order that changes every round, while the others wait. A
+ratio is the median of those of all rounds, theirs to ours; behind it are the quartiles, and the bar it is held to. The
+two small nets learn made-up tensors of the right shape. What workers read ahead while others have their turn is in
+favour of the `DataLoader`.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import statistics
-import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +38,7 @@ from netdsl.train.batches import prepare_on
 from netdsl.train.data import Data
 from netdsl.train.data.base import Split
 from netdsl.train.loop import fit
+from netdsl.train.memory import keep_freed_memory
 from netdsl.train.recipe import Recipe
 from netdsl.train.records import Epoch, Step
 from netdsl.train.state import Run
@@ -42,22 +47,23 @@ from netdsl.train.tuning import choose_setup
 
 SPECS = Path(__file__).parent.parent / "specs"
 CPU = torch.device("cpu")
-PAUSE = (
-    0.02  # seconds between turns: threads that have just worked, and workers that read ahead, come to rest
-)
+PAUSE = 0.02  # seconds between turns, in which workers that read ahead come to rest
 ENDLESS = 10**6  # epochs
 
-Tick = Callable[[], None]
+Tick = Callable[[], None]  # to be called after every step
+LOOPS = {"DataLoader": 3.0, "DataLoader, 2 workers": 3.0, "Lightning": 3.0, "Keras": 3.0}
+IMAGES = {"DataLoader": 1.8, "DataLoader, 2 workers": 1.8, "Lightning": 1.6, "Keras": 1.6, "floor": 1 / 0.8}
 
 
 @dataclass(frozen=True)
 class Case:
-    """A model of `specs/` with its recipe; `turn` is in steps."""
+    """A model of `specs/` with its recipe; `turn` is in steps, and `bars` are what is asked of the ratios."""
 
     name: str
     file: str
     model: str
     turn: int
+    bars: dict[str, float]
     precision: str = "fp32"
 
     def asked(self) -> tuple[Callable[[], nn.Module], Recipe]:
@@ -71,10 +77,10 @@ class Case:
 
 
 CASES = (
-    Case("mnist", "lenet.net", "LeNet", turn=40),
-    Case("mnist-bf16", "lenet.net", "LeNet", turn=40, precision="bf16"),
-    Case("rings", "rings.net", "Rings", turn=112),
-    Case("titanic", "titanic.net", "Titanic", turn=178),
+    Case("mnist", "lenet.net", "LeNet", 40, IMAGES),
+    Case("mnist-bf16", "lenet.net", "LeNet", 40, {}, precision="bf16"),
+    Case("rings", "rings.net", "Rings", 112, LOOPS),
+    Case("titanic", "titanic.net", "Titanic", 178, LOOPS),
 )
 
 
@@ -87,8 +93,17 @@ class Task:
     recipe: Recipe
     data: Data  # as it is kept: images are uint8
     pictures: Dataset[Any] | None  # as torchvision has it, with transforms a sample
-    x: Tensor
-    y: Tensor
+
+    @cached_property
+    def x(self) -> Tensor:
+        """All inputs as the model takes them."""
+        return prepare_on(CPU, self.recipe)(self.data.train.first(len(self.data.train)).x.clone())
+
+    @cached_property
+    def y(self) -> Tensor:
+        """All targets as the loss takes them."""
+        y = self.data.train.first(len(self.data.train)).y
+        return y if self.pictures else y.float().unsqueeze(1)
 
     @property
     def autocast(self) -> Any:
@@ -139,41 +154,35 @@ def task(case: Case, folder: Path) -> Task:
         stages = [transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))]
         pictures = datasets.MNIST(str(folder), train=True, transform=transforms.Compose(stages))
         train = Split(pictures.data.unsqueeze(1), pictures.targets)
-        x = prepare_on(CPU, recipe)(train.x)
-        return Task(case, build, recipe, Data(train, train.first(64), 10), pictures, x, train.y)
+        return Task(case, build, recipe, Data(train, train.first(64), 10), pictures)
     rows, columns = (2800, 2) if case.model == "Rings" else (712, 15)
     torch.manual_seed(1)
     x = torch.randn(rows, columns)
-    y = (x.square().sum(1) > columns).long()
-    train = Split(x, y)
-    return Task(case, build, recipe, Data(train, train.first(8), 2), None, x, y.float().unsqueeze(1))
+    train = Split(x, (x.square().sum(1) > columns).long())
+    return Task(case, build, recipe, Data(train, train.first(8), 2), None)
 
 
 # ---------------------------------------------------------------------------------------------------- six ways
 
 
-def ours(of: Task) -> Iterator[None]:
-    """`netdsl`: a turn ends with a record, as records are what it yields."""
+def ours(of: Task, tick: Tick) -> None:
+    """`netdsl`, which has a record at the end of a turn at the latest. Of the threads it takes as many as it likes."""
     model = of.build()
     data = compared(of.data, of.recipe, model(prepare_on(CPU, of.recipe)(of.data.train.first(2).x)))
-    setup = choose_setup(model, of.recipe, data, CPU, torch.get_num_threads())
-    note(of.case.name, setup.note)
-    run = Run(
-        model,
-        of.recipe.model_copy(update={"log_every": min(of.recipe.log_every, of.case.turn)}),
-        data,
-        CPU,
-        setup.channels_last,
-    )
+    setup = choose_setup(model, of.recipe, data, CPU, None)
+    torch.set_num_threads(setup.threads)
+    if setup.note:
+        print(f"{of.case.name:11} {setup.note}", flush=True)
+    recipe = of.recipe.model_copy(update={"log_every": min(of.recipe.log_every, of.case.turn)})
     done = 0
-    for record in fit(run):
-        if isinstance(record, Step):
-            yield from (None for _ in range(record.step - done))
-            done = record.step
+    for record in fit(Run(model, recipe, data, CPU, setup.channels_last)):
         assert isinstance(record, Step | Epoch)
+        for _ in range(record.step - done):
+            tick()
+        done = record.step
 
 
-def loop(of: Task, workers: int) -> Iterator[None]:
+def loop(of: Task, tick: Tick, workers: int = 0) -> None:
     """The loop of the notes; for the small nets it also has the accuracy of each step, as there."""
     model, loss = of.model(), of.loss()
     optimizer = of.optimizer(model)
@@ -191,11 +200,18 @@ def loop(of: Task, workers: int) -> Iterator[None]:
             total += value.item()
             if of.pictures is None:
                 right += ((output > 0.5).float() == y).float().mean().item()
-            yield
+            tick()
 
 
-def floor(of: Task) -> Iterator[None]:
-    """One batch again and again, in torch's default layout and with its default optimizer."""
+def loop_with_workers(of: Task, tick: Tick) -> None:
+    loop(of, tick, workers=2)
+
+
+def floor(of: Task, tick: Tick) -> None:
+    """One batch again and again, in torch's default layout and with its default optimizer. What it frees is kept, so
+    that no luck with memory is in it.
+    """
+    keep_freed_memory()
     model, loss = of.model(), of.loss()
     optimizer = of.optimizer(model)
     x, y = of.x[: of.recipe.batch].clone(), of.y[: of.recipe.batch].clone()
@@ -205,7 +221,7 @@ def floor(of: Task) -> Iterator[None]:
             value = loss(model(x), y)
         value.backward()
         optimizer.step()
-        yield
+        tick()
 
 
 def lightning(of: Task, tick: Tick) -> None:
@@ -267,7 +283,7 @@ def keras(of: Task, tick: Tick) -> None:
         one, two = (4, 8) if x.shape[1] == 2 else (20, 15)
         stack = [layers.Dense(one, "relu"), layers.Dense(two, "relu"), layers.Dense(1, "sigmoid")]
         loss, optimizer = keras.losses.BinaryCrossentropy(), keras.optimizers.Adam(0.01)
-    model = keras.Sequential([layers.Input(x.shape[1:]), *stack])
+    model: Any = keras.Sequential([layers.Input(x.shape[1:]), *stack])
     model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
 
     class Ticks(keras.callbacks.Callback):
@@ -277,126 +293,131 @@ def keras(of: Task, tick: Tick) -> None:
     model.fit(x, of.y.numpy(), batch_size=of.recipe.batch, epochs=ENDLESS, verbose=0, callbacks=[Ticks()])
 
 
+WHO: dict[str, Callable[[Task, Tick], None]] = {
+    "netdsl": ours,
+    "DataLoader": loop,
+    "DataLoader, 2 workers": loop_with_workers,
+    "Lightning": lightning,
+    "Keras": keras,
+    "floor": floor,
+}
+
+
 # ---------------------------------------------------------------------------------------------------- taking turns
 
 
-class Stepped:
-    """A contestant whose steps are an iterator."""
+class Turns:
+    """The ticks of a contestant: after as many as a turn has, it tells the time and waits for its next turn."""
 
-    def __init__(self, steps: Iterator[None]) -> None:
-        self.steps = steps
+    def __init__(self, pipe: Connection) -> None:
+        self.pipe, self.left, self.count = pipe, 1, 1
+        self.began = _now()
 
-    def turn(self, count: int) -> tuple[float, float]:
-        """Seconds a step, by the clock and of the processor."""
-        wall, processor = time.perf_counter(), time.thread_time()
-        for _ in range(count):
-            next(self.steps)
-        return (time.perf_counter() - wall) / count, (time.thread_time() - processor) / count
-
-
-class Called:
-    """A contestant that keeps the loop to itself and calls `tick` after every step: it has a thread, which stands still
-    between its turns.
-    """
-
-    def __init__(self, work: Callable[[Tick], None]) -> None:
-        self.go, self.done = threading.Semaphore(0), threading.Semaphore(0)
-        self.left = 0
-        self.began = self.found = (0.0, 0.0)
-        self.problem: BaseException | None = None
-        self.threads = torch.get_num_threads()
-        self.thread = threading.Thread(target=self._run, args=(work,), daemon=True)
-        self.thread.start()
-        self.done.acquire()
-
-    def _run(self, work: Callable[[Tick], None]) -> None:
-        torch.set_num_threads(self.threads)
-        try:
-            work(self._tick)
-        except BaseException as problem:  # it is raised where the turn was asked for
-            self.problem = problem
-            self.done.release()
-
-    def _tick(self) -> None:
+    def __call__(self) -> None:
         self.left -= 1
         if self.left > 0:
             return
-        self.found = (time.perf_counter() - self.began[0], time.thread_time() - self.began[1])
-        self.done.release()
-        self.go.acquire()
-        self.began = (time.perf_counter(), time.thread_time())
+        now = _now()
+        self.pipe.send([(b - a) / self.count for a, b in zip(self.began, now, strict=True)])
+        try:
+            self.left = self.count = self.pipe.recv()
+        except EOFError:  # nobody asks any more
+            raise SystemExit from None
+        self.began = _now()
+
+
+def _now() -> tuple[float, float]:
+    return time.perf_counter(), time.thread_time()
+
+
+def contest(name: str, case: Case, folder: Path, threads: int, pipe: Connection) -> None:
+    """What a contestant's process does."""
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(threads)
+    WHO[name](task(case, folder), Turns(pipe))
+
+
+class Contestant:
+    """A process that takes a turn when it is asked to."""
+
+    def __init__(self, name: str, case: Case, folder: Path, threads: int) -> None:
+        spawned = multiprocessing.get_context("spawn")
+        self.name, (self.pipe, theirs) = name, spawned.Pipe()
+        self.process = spawned.Process(target=contest, args=(name, case, folder, threads, theirs))
+        self.process.start()
+        theirs.close()
+        self.answer()  # it is ready after its first step
+
+    def answer(self) -> tuple[float, float]:
+        try:
+            return self.pipe.recv()
+        except EOFError:
+            raise SystemExit(f"{self.name} has ended") from None
 
     def turn(self, count: int) -> tuple[float, float]:
         """Seconds a step, by the clock and of the processor."""
-        if self.problem is not None:
-            raise self.problem
-        self.left = count
-        self.go.release()
-        self.done.acquire()
-        if self.problem is not None:
-            raise self.problem
-        return self.found[0] / count, self.found[1] / count
+        self.pipe.send(count)
+        return self.answer()
+
+    def end(self) -> None:
+        self.pipe.close()
+        self.process.join(timeout=20)
+        self.process.kill()
 
 
-def contestants(of: Task) -> dict[str, Stepped | Called]:
-    return {
-        "netdsl": Stepped(ours(of)),
-        "DataLoader": Stepped(loop(of, 0)),
-        "DataLoader, 2 workers": Stepped(loop(of, 2)),
-        "Lightning": Called(lambda tick: lightning(of, tick)),
-        "Keras": Called(lambda tick: keras(of, tick)),
-        "floor": Stepped(floor(of)),
-    }
-
-
-def measure(of: Task, rounds: int, by_processor: bool) -> dict[str, list[float]]:
+def measure(
+    case: Case, folder: Path, threads: int, rounds: int, by_processor: bool
+) -> dict[str, list[float]]:
     """Seconds a step of each, for each round."""
-    who = contestants(of)
-    times: dict[str, list[float]] = {name: [] for name in who}
-    for number in range(-1, rounds):  # the first warms up
-        names = list(who)
-        names = names[number % len(names) :] + names[: number % len(names)]
-        for name in names if number % 2 else reversed(names):
-            found = who[name].turn(of.case.turn)[by_processor]
-            time.sleep(PAUSE)
-            if number >= 0:
-                times[name].append(found)
+    who: dict[str, Contestant] = {}
+    times: dict[str, list[float]] = {name: [] for name in WHO}
+    try:
+        for name in WHO:
+            who[name] = Contestant(name, case, folder, threads)
+        for number in range(-1, rounds):  # the first warms up
+            names = list(who)
+            names = names[number % len(names) :] + names[: number % len(names)]
+            for name in names if number % 2 else reversed(names):
+                found = who[name].turn(case.turn)[by_processor]
+                time.sleep(PAUSE)
+                if number >= 0:
+                    times[name].append(found)
+    finally:
+        for each in who.values():
+            each.end()
     return times
 
 
 def report(case: Case, times: dict[str, list[float]]) -> None:
     mine = times["netdsl"]
     for name, theirs in times.items():
-        if len(theirs) < 2:
+        step, line = 1000 * statistics.median(theirs), f"{case.name:11} {name:22}"
+        if name == "netdsl":
+            print(f"{line} {step:9.3f} ms")
             continue
         low, middle, high = statistics.quantiles((b / a for a, b in zip(mine, theirs, strict=True)), n=4)
-        step = 1000 * statistics.median(theirs)
-        print(f"{case.name:11} {name:22} {step:9.3f} ms  {middle:6.2f}  ({low:.2f} to {high:.2f})")
+        bar = f"  bar {case.bars[name]:.2f}" if name in case.bars else ""
+        print(f"{line} {step:9.3f} ms  {middle:6.2f}  ({low:.2f} to {high:.2f}){bar}")
     share = statistics.median(a / b for a, b in zip(mine, times["floor"], strict=True))
     print(f"{case.name:11} netdsl is {share:.2f} of the floor", flush=True)
-
-
-def note(name: str, text: str) -> None:
-    if text:
-        print(f"{name:11} {text}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("names", nargs="*", help="of cases; all of them where there is none")
     parser.add_argument("--data", type=Path, default=Path("data"), help="the folder that has MNIST")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1, help="of each, at most")
     parser.add_argument("--rounds", type=int, default=24)
     parser.add_argument(
         "--processor", action="store_true", help="time of the thread that trains, not by the clock"
     )
     given = parser.parse_args()
-    torch.set_num_threads(given.threads)
-    warnings.simplefilter("ignore")
+    if given.rounds < 2:
+        parser.error("`--rounds` must be at least 2")
     print(f"{'case':11} {'who':22} {'a step':>12}  theirs / ours (quartiles)")
     for case in CASES:
         if not given.names or case.name in given.names:
-            report(case, measure(task(case, given.data), given.rounds, given.processor))
+            report(case, measure(case, given.data, given.threads, given.rounds, given.processor))
 
 
 if __name__ == "__main__":

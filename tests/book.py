@@ -1,16 +1,23 @@
 """The language book as tests: a heading is a test, a `net` block is a program, the blocks after it are views of it.
 
-Views: `error` (all diagnostics, as a user sees them), `shapes`, `python`, `dot`, `formatted`, `graph`. A program without an
-`error` view must be clean. A second word after `net` names the file, for imports: the last `net` block is the one viewed.
+Views: `error` (all diagnostics, as a user sees them), `shapes`, `python`, `dot`, `formatted`, `graph`, and `console`, a command
+line after `$` and what it writes, in a folder with the program and the files that `tests/book_files.py` makes of the
+section's other blocks. A program without an `error` or a `console` view must be clean. A second word after `net` names the
+file, for imports: the last `net` block is the one viewed.
 """
 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from netdsl.cli.app import main as netdsl
 from netdsl.cli.check import check_recipes
 from netdsl.compiler import check_program, file_reader, open_program
 from netdsl.diagnostics import Report
@@ -18,8 +25,10 @@ from netdsl.diagnostics.render import render_all
 from netdsl.elaborate.program import Program
 from netdsl.ir.graph import Graph
 from netdsl.source import Source
+from tests.book_files import TEXTS, make_files, write_file
 
 BOOK = Path(__file__).parent / "book"
+HOME = "/home/ada"  # what the book calls the folder of a section
 FENCE = re.compile(r"^```(\w+)?[ ]*(\S*)[ ]*$")
 
 
@@ -157,8 +166,52 @@ def _formatted(section: Section, outcome: Outcome) -> str:
     return print_file(outcome.program.main.file)
 
 
+@dataclass
+class Ending:
+    """How a command ended: its status, what it wrote to both streams, and the files that it left."""
+
+    status: int
+    text: str
+    left: frozenset[str]
+
+
+def lay_out(section: Section, folder: Path) -> None:
+    """Write the files of a section: its programs, its texts, and what it declares."""
+    for view in section.views:
+        if view.kind == "net":
+            write_file(folder, view.argument or "book.net", view.text)
+        elif view.kind in TEXTS and view.argument:
+            write_file(folder, view.argument, view.text)
+        elif view.kind == "files":
+            make_files(folder, view.text)
+
+
+def command_of(section: Section) -> str:
+    """The command line in the section's `console` view."""
+    (view,) = (view for view in section.views if view.kind == "console")
+    return view.text.splitlines()[0].removeprefix("$ ")
+
+
+def ended(section: Section, *more: str) -> Ending:
+    """Run the command of a section, with more arguments, among its files."""
+    written = StringIO()
+    with TemporaryDirectory() as name, chdir(name), redirect_stdout(written), redirect_stderr(written):
+        folder = Path.cwd()
+        lay_out(section, folder)
+        before = set(folder.rglob("*"))
+        status = netdsl([*shlex.split(command_of(section))[1:], *more])
+        left = set(folder.rglob("*")) - before
+    text = written.getvalue().replace(str(folder), HOME)
+    return Ending(status, text, frozenset(str(path.relative_to(folder)) for path in left))
+
+
+def _console(section: Section, outcome: Outcome) -> str:
+    return f"$ {command_of(section)}\n{ended(section).text.rstrip()}\n"
+
+
 _VIEWS = {
     "error": _error,
+    "console": _console,
     "shapes": _shapes,
     "state": _state,
     "python": _python,

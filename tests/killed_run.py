@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from multiprocessing.synchronize import Event
 
 
+LONGER = 24  # epochs of a run that saves now and then
+
+
 class Net(nn.Module):
     """A small network with dropout and running statistics."""
 
@@ -65,8 +68,11 @@ def data() -> Data:
     return Data(Split(x[:70], y[:70]), Split(x[70:], y[70:]), classes=4)
 
 
-def train(folder: str, begun: Event) -> None:
-    """Train in `folder`, from its newest checkpoint where there is one; `begun` is set before the first step."""
+def train(folder: str, begun: Event, pace: float) -> None:
+    """Train in `folder`, from its newest checkpoint where there is one; `begun` is set before the first step.
+
+    At a `pace` of 0 it saves all the time, else now and then, and remembers the best epoch in between.
+    """
     torch.set_num_threads(1)
     out = Path(folder)
 
@@ -74,5 +80,8 @@ def train(folder: str, begun: Event) -> None:
         if isinstance(record, Started):
             begun.set()
 
-    options = {"data": data(), "device": "cpu", "threads": 1, "keep": Keep(report=False)}
-    run(Net, recipe(), out=out, resume=bool(checkpoints(out)), on_record=watch, **options)  # type: ignore[arg-type]
+    changed = (
+        recipe() if pace == 0 else recipe().model_copy(update={"checkpoint_every": None, "epochs": LONGER})
+    )
+    options = {"data": data(), "device": "cpu", "threads": 1, "keep": Keep(report=False, pace=pace)}
+    run(Net, changed, out=out, resume=bool(checkpoints(out)), on_record=watch, **options)  # type: ignore[arg-type]

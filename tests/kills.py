@@ -23,10 +23,14 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
+from torch import Tensor
+
+from netdsl.train.checkpoint import newest_checkpoint
 from tests.killed_run import train
 
 KILLED_AGAIN = 0.3  # how often a run that goes on is killed once more
 WHILE_SAVING = 0.7  # how often the moment lies in a save
+PACES = (0.0, 0.05)  # seconds between the ends of epochs that are saved: all of them, or some
 SAVES = 12  # of the checkpoints of a run, this one at most
 ONE_SAVE = 0.03  # seconds
 PATIENCE = 120.0  # seconds that a run may take
@@ -67,19 +71,21 @@ def trials(count: int, folder: Path, seed: int) -> Iterator[Trial]:
     )  # for the server, which loads torch once for all
     context.set_forkserver_preload(["tests.killed_run"])
     chance = random.Random(seed)
-    whole = folder / "whole"
-    Attempt(context, whole).to_the_end()
-    seconds = Attempt(context, folder / "timed").to_the_end()  # the first one has loaded everything
+    wholes = {pace: folder / f"whole-{pace}" for pace in PACES}
+    seconds = {}
+    for pace, whole in wholes.items():
+        Attempt(context, whole, pace).to_the_end()  # the first one has loaded everything
+        seconds[pace] = Attempt(context, folder / f"timed-{pace}", pace).to_the_end()
     for number in range(1, count + 1):
-        out = folder / f"{number}"
+        out, pace = folder / f"{number}", PACES[number % len(PACES)]
         trial = Trial(number, 0, 0, [], [])
         while trial.kills == 0 or chance.random() < KILLED_AGAIN:
-            attempt = Attempt(context, out)
+            attempt = Attempt(context, out, pace)
             if chance.random() < WHILE_SAVING:
                 attempt.wait_for_save(chance.randrange(SAVES))
                 moment = chance.random() * ONE_SAVE
             else:
-                moment = chance.random() * seconds
+                moment = chance.random() * seconds[pace]
             if not attempt.killed_after(moment):
                 if trial.kills:
                     break
@@ -89,8 +95,10 @@ def trials(count: int, folder: Path, seed: int) -> Iterator[Trial]:
             trial.saving += any(out.rglob("*.partial"))
             trial.steps.append(newest_step(out))
             trial.faults += unreadable(out)
-        Attempt(context, out).to_the_end()
-        trial.faults += unreadable(out) + different(whole, out)
+        Attempt(context, out, pace).to_the_end()
+        trial.faults += unreadable(out) + different(wholes[pace], out)
+        if pace == 0:
+            trial.faults += other_checkpoints(wholes[pace], out)
         trial.faults += [f"{path.name} is left over" for path in out.rglob("*.partial")]
         yield trial
 
@@ -98,9 +106,9 @@ def trials(count: int, folder: Path, seed: int) -> Iterator[Trial]:
 class Attempt:
     """A process that trains in `out`, from its checkpoint where there is one; it has begun when this is made."""
 
-    def __init__(self, context: ForkServerContext, out: Path) -> None:
+    def __init__(self, context: ForkServerContext, out: Path, pace: float) -> None:
         self.out, begun = out, context.Event()
-        self.process = context.Process(target=train, args=(str(out), begun))
+        self.process = context.Process(target=train, args=(str(out), begun, pace))
         self.process.start()
         if not begun.wait(PATIENCE):
             raise TimeoutError(f"the run in {out} does not begin")
@@ -171,7 +179,7 @@ def parse(path: Path) -> Any:
 
 
 def different(whole: Path, parts: Path) -> list[str]:
-    """What a run has left that the other has not: weights, history but for the seconds, checkpoints."""
+    """What a run has left that the other has not: weights, the state of everything else, history but for the seconds."""
     faults = [
         f"{name} differs"
         for name in ("last.safetensors", "best.safetensors", "steps.csv")
@@ -179,10 +187,28 @@ def different(whole: Path, parts: Path) -> list[str]:
     ]
     if without_seconds(whole) != without_seconds(parts):
         faults.append("history.csv differs")
-    left = [sorted(path.name for path in (out / "checkpoints").iterdir()) for out in (whole, parts)]
-    if left[0] != left[1]:
-        faults.append(f"there are other checkpoints: {left[1]}, not {left[0]}")
+    if last_state(whole) != last_state(parts):
+        faults.append("the state of the optimizer, the averages, the schedule or the random numbers differs")
     return faults
+
+
+def last_state(out: Path) -> Any:
+    """All that the last checkpoint has beside the weights, but for the seconds, as plain values."""
+    state = newest_checkpoint(out)[0].state
+    return plain({**state, "numbers": {k: v for k, v in state["numbers"].items() if k != "seconds"}})
+
+
+def plain(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def other_checkpoints(whole: Path, parts: Path) -> list[str]:
+    left = [sorted(path.name for path in (out / "checkpoints").iterdir()) for out in (whole, parts)]
+    return [f"there are other checkpoints: {left[1]}, not {left[0]}"] if left[0] != left[1] else []
 
 
 def without_seconds(out: Path) -> list[list[str]]:

@@ -4,6 +4,8 @@ are those of the plain steps, bit for bit.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,11 +22,12 @@ from netdsl.train.batches import Batches, prepare_on
 from netdsl.train.data import Data
 from netdsl.train.data.base import Split
 from netdsl.train.groups import L1
-from netdsl.train.loop import fit
+from netdsl.train.loop import Window, fit, update
 from netdsl.train.losses import CrossEntropyLoss
+from netdsl.train.memory import keep_freed_memory
 from netdsl.train.metrics import METRICS, Accuracy
 from netdsl.train.optimizers import OPTIMIZERS, SGD, Adam
-from netdsl.train.program import program_of
+from netdsl.train.program import Replayed, program_of
 from netdsl.train.recipe import Recipe
 from netdsl.train.rewritten import rewritten
 from netdsl.train.schedules import SCHEDULES
@@ -75,9 +78,9 @@ def recipe(**changes: Any) -> Recipe:
     return Recipe(**base | changes)
 
 
-def begun(asked: Recipe) -> Run:
+def begun(asked: Recipe, device: torch.device = CPU) -> Run:
     torch.manual_seed(0)
-    return Run(netdsl.loads(MODEL).Net(), asked, DATA, CPU)
+    return Run(netdsl.loads(MODEL).Net(), asked, DATA, device)
 
 
 def told(run: Run) -> tuple[list[Any], dict[str, Tensor]]:
@@ -228,6 +231,96 @@ def test_programs_change_tensors_in_lists() -> None:
     found, expected = program(*mine), step(*theirs)
     assert all(map(torch.equal, found, expected))
     assert all(map(torch.equal, mine, theirs))
+
+
+FAULTS = """
+import resource
+from netdsl.train.memory import keep_freed_memory
+
+def step():
+    return [bytearray(4 << 20) for _ in range(8)]
+
+def faults(times):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(times):
+        step()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+faults(5)
+given_back = faults(20)
+keep_freed_memory()
+faults(5)
+print(given_back, faults(20))
+"""
+
+
+@pytest.mark.skipif(not keep_freed_memory(), reason="this C library cannot be told to keep what is freed")
+def test_what_a_step_frees_is_there_for_the_next() -> None:
+    found = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
+    given_back, kept = map(int, found.stdout.split())
+    assert given_back > 1000
+    assert kept < 100
+
+
+# ------------------------------------------------------------------------------------------------------- on a GPU
+
+on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+GPU_CASES = {
+    **{name: CASES[name] for name in ("plain", "adam", "adamw-clipped", "averaged", "bf16", "channels-last")},
+    "moving-rate": {"schedule": SCHEDULES.members["ExponentialLR"](gamma=0.9)},
+    "moving-rate-of-adam": CASES["scheduled"],
+}
+
+
+@on_a_gpu
+@pytest.mark.parametrize("case", GPU_CASES)
+def test_a_step_on_a_gpu_is_replayed_and_all_but_equal(case: str) -> None:
+    asked, device = recipe(**GPU_CASES[case]), torch.device("cuda")
+    capture.WORTHWHILE = 10**9
+    epochs, expected = told(begun(asked, device))
+    capture.WORTHWHILE = 1
+    run = begun(asked, device)
+    found = told(run)
+    assert run.captured is not None
+    assert isinstance(run.captured.program, Replayed)
+    assert not run.captured.off
+    assert [epoch[:2] for epoch in found[0]] == [epoch[:2] for epoch in epochs]
+    rough = 1e-1 if case == "bf16" else 1e-2
+    for name, tensor in found[1].items():
+        torch.testing.assert_close(tensor, expected[name], rtol=rough, atol=rough)
+
+
+@on_a_gpu
+def test_replayed_dropout_is_another_in_every_step() -> None:
+    run = begun(recipe(optimizer=SGD(lr=0.0), metrics=[]), torch.device("cuda"))
+    steps = fit(run)
+    while run.step < 10:
+        next(steps)
+    assert run.captured is not None
+    assert isinstance(run.captured.program, Replayed)
+    x, y = run.batches.at(run.epoch, 0)
+    run.model.train()
+    outputs = [run.captured(x, y)[1] for _ in range(3)]
+    assert not torch.equal(outputs[0], outputs[1])
+    assert not torch.equal(outputs[1], outputs[2])
+
+
+@on_a_gpu
+@pytest.mark.parametrize("captured", [False, True], ids=["plain", "replayed"])
+def test_no_step_waits_for_the_gpu(captured: bool) -> None:
+    capture.WORTHWHILE = 1 if captured else 10**9
+    run = begun(recipe(clip_norm=1.0, ema=0.9, optimizer=Adam(lr=0.01)), torch.device("cuda"))
+    steps = fit(run)
+    while run.step < 5:
+        next(steps)
+    window = Window(run)
+    run.model.train()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        update(run, window)
+        update(run, window)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 # ---------------------------------------------------------------------------------------- relu behind max pooling

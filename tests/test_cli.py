@@ -709,6 +709,6 @@ def test_a_model_is_trained_measured_and_used(run: Run) -> None:
 def test_a_recipe_that_is_not_there_or_does_not_fit_ends_before_torch_is_needed(run: Run) -> None:
     assert "has no `train Line` block" in run("train", "line.net", line=LINE).err
     assert run("train", "images.net", "--set", "epochs=x", images=IMAGES + RECIPE).status == 1
-    assert "has no arguments" in run("train", "images.net", "--set", "batch.lr=3").err
+    assert "set it as a whole: `batch=...`" in run("train", "images.net", "--set", "batch.lr=3").err
     assert "--> --data:1:6" in run("train", "images.net", "--data", "Digitz").err
     assert "did you mean `Digits`?" in run("train", "images.net", "--data", "Digitz").err

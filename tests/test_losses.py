@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from torch import Tensor, nn
 
+import netdsl
 from netdsl.compiler import check_program, open_program
 from netdsl.diagnostics import Report
 from netdsl.elaborate.program import Program
@@ -18,10 +21,10 @@ from netdsl.train.criteria import BlockLoss, Criteria
 from netdsl.train.data import Data, Split
 from netdsl.train.encodings import OneHot
 from netdsl.train.errors import TrainError
-from netdsl.train.loading import check_data
 from netdsl.train.losses import LEFT_OUT, LOSSES, HingeEmbeddingLoss, Loss, SoftMarginLoss
 from netdsl.train.optimizers import SGD
 from netdsl.train.recipe import Recipe, read_recipe
+from netdsl.train.samples import check_data
 from netdsl.train.targets import as_compared
 
 OLD = {"size_average", "reduce"}  # which torch has given up
@@ -52,8 +55,11 @@ def targets_for(loss: Loss) -> Tensor:
     return torch.rand(4, 3)
 
 
+ONE_OUTPUT = [kind for kind, loss in LOSSES.members.items() if len(loss.takes) == 1 and loss.aligned]
+
+
 @pytest.mark.filterwarnings("ignore:reduction")  # of torch, about the mean of `KLDivLoss`
-@pytest.mark.parametrize("kind", LOSSES.members)
+@pytest.mark.parametrize("kind", ONE_OUTPUT)
 def test_a_loss_takes_its_targets_and_has_a_gradient(kind: str) -> None:
     loss = LOSSES.members[kind]()
     recipe = Recipe(loss=loss, optimizer=SGD(lr=0.1))
@@ -84,6 +90,113 @@ def test_targets_that_are_no_signs_are_refused(loss: Loss) -> None:
     part = Split(torch.zeros(3, 2), torch.tensor([0.0, 1.0, 0.5]))
     with pytest.raises(TrainError, match="-1 or 1"):
         check_data(Data(part, part), recipe)
+
+
+# --------------------------------------------------------------------- several outputs, and open places
+
+
+def outputs_for(kind: str) -> tuple[Tensor, ...]:
+    """Outputs of a model as `kind` takes them: numbers, vectors, or a mean and a variance."""
+    random = torch.Generator().manual_seed(3)
+    width = 1 if kind == "MarginRankingLoss" else 4
+    count = len(LOSSES.members[kind].takes)
+    outputs = tuple(torch.randn(6, width, generator=random) for _ in range(count))
+    return (outputs[0], outputs[1].square()) if kind == "GaussianNLLLoss" else outputs
+
+
+SEVERAL = [kind for kind, loss in LOSSES.members.items() if len(loss.takes) > 1]
+MORE: dict[str, list[dict[str, Any]]] = {
+    "GaussianNLLLoss": [{"full": True}, {"eps": 0.5}],
+    "CosineEmbeddingLoss": [{"margin": 0.3}],
+    "MarginRankingLoss": [{"margin": 0.2}],
+    "TripletMarginLoss": [{"margin": 2.0, "p": 1.0}, {"swap": True}],
+}
+
+
+def theirs_of_several(kind: str, arguments: dict[str, Any], outputs: Any, y: Tensor) -> Tensor:
+    loss = getattr(nn, kind)(**arguments)
+    if kind == "GaussianNLLLoss":
+        return loss(outputs[0], y, outputs[1])
+    return loss(*outputs) if kind == "TripletMarginLoss" else loss(*outputs, y)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("kind", SEVERAL)
+def test_a_loss_of_several_outputs_is_torchs_own_with_its_gradients(kind: str, reduction: str) -> None:
+    data = torch.randn(6, 4) if kind == "GaussianNLLLoss" else torch.tensor([0, 1, 1, 0, 1, 0])
+    for arguments in [{}, *MORE[kind]]:
+        loss = LOSSES.members[kind](reduction=reduction, **arguments)
+        ours, theirs = (tuple(o.clone().requires_grad_() for o in outputs_for(kind)) for _ in range(2))
+        y = as_compared(data, Recipe(loss=loss, optimizer=SGD()), ours[0])
+        one = loss.build()(ours, y)
+        two = theirs_of_several(kind, {"reduction": reduction, **arguments}, theirs, y)
+        torch.testing.assert_close(one, two)
+        one.backward()
+        two.backward()
+        for a, b in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(a.grad, b.grad)
+
+
+def test_a_negative_variance_is_no_number_and_no_exception() -> None:
+    loss = LOSSES.members["GaussianNLLLoss"]().build()
+    assert bool(loss((torch.zeros(2, 1), torch.tensor([[1.0], [-1.0]])), torch.zeros(2, 1)).isnan())
+
+
+def test_rows_of_classes_are_compared_as_torch_does_it_by_their_lengths() -> None:
+    output = torch.randn(3, 5, 9).log_softmax(1)
+    y = torch.tensor([[1, 2, 2, 4], [3, 0, 0, 0], [4, 4, 0, 0]])
+    lengths, places = torch.tensor([4, 1, 2]), torch.full((3,), 9)
+    for reduction in ("mean", "sum"):
+        loss = LOSSES.members["CTCLoss"](reduction=reduction)
+        wanted = nn.CTCLoss(reduction=reduction)(output.permute(2, 0, 1), y, places, lengths)
+        torch.testing.assert_close(loss.build()(output, y), wanted)
+
+
+SIAMESE = """
+model Siamese {{
+  input x: [N, {count}, 3]
+{lines}
+}}
+train Siamese {{
+  data = Arrays("pairs.npz", shape = [{count}, 3]{classes})
+  valid = 0.25
+  loss = {loss}
+  optimizer = Adam(lr = 0.02)
+  epochs = 6
+  batch = 8
+}}
+"""
+
+
+def siamese(kind: str) -> str:
+    count = 3 if kind == "TripletMarginLoss" else 2
+    tail = " -> Linear(1)" if kind == "MarginRankingLoss" else ""
+    names = ["a", "b", "c"][:count]
+    lines = [
+        f"  h = x -> Linear(4) -> Tanh{tail}",
+        *(f"  output {n} = h[:, {i}]" for i, n in enumerate(names)),
+    ]
+    classes = ", classes = 2" if count == 2 else ""
+    return SIAMESE.format(count=count, lines="\n".join(lines), classes=classes, loss=kind)
+
+
+@pytest.mark.parametrize("kind", ["CosineEmbeddingLoss", "MarginRankingLoss", "TripletMarginLoss"])
+def test_a_model_of_pairs_or_triples_learns_from_a_file(kind: str, tmp_path: Path) -> None:
+    random = numpy.random.RandomState(0)
+    x = random.randn(64, 3 if kind == "TripletMarginLoss" else 2, 3).astype("float32")
+    y = (
+        (x[:, 0, 0] > x[:, 1, 0]).astype("int64")
+        if kind != "TripletMarginLoss"
+        else numpy.zeros(64, "float32")
+    )
+    numpy.savez(tmp_path / "pairs.npz", x=x, y=y)
+    path = tmp_path / "siamese.net"
+    path.write_text(siamese(kind))
+    found = netdsl.fit(netdsl.load(path).Siamese, out=tmp_path / "run", threads=1)
+    losses = [epoch.measured["valid_loss"] for epoch in found.epochs]
+    assert found.epochs[-1].measured["train_loss"] < found.epochs[0].measured["train_loss"]
+    assert all(value == value for value in losses)
+    assert (tmp_path / "run" / "report.html").is_file()
 
 
 # ------------------------------------------------------------------------------------ blocks of the file
@@ -255,6 +368,34 @@ ENDS: dict[tuple[str, str], str | None] = {
     ("KLDivLoss", "Linear(3) -> LogSoftmax(dim = 1)"): None,
     ("MSELoss", "Linear(3) -> Sigmoid"): None,
 }
+
+
+@pytest.mark.parametrize(("end", "code"), [("Linear(1)", "E0642"), ("Linear(1) -> Softplus", None)])
+def test_a_variance_is_not_negative(end: str, code: str | None) -> None:
+    from netdsl.cli.check import check_recipes
+
+    text = f"""
+model M {{
+  input x: [N, 2]
+  output mean = x -> Linear(1)
+  output variance = x -> {end}
+}}
+train M {{
+  loss      = GaussianNLLLoss
+  optimizer = SGD(lr = 0.1)
+}}
+"""
+    program = open_program(Source(text, "ends.net"), Report())
+    assert program is not None
+    check_recipes(program, check_program(program), program.report)
+    assert {d.code for d in program.report} == ({code} if code else set())
+
+
+def test_rows_that_are_filled_up_at_their_beginning_are_refused() -> None:
+    recipe = Recipe(loss=LOSSES.members["CTCLoss"](), optimizer=SGD(lr=0.1))
+    part = Split(torch.zeros(2, 4, 9), torch.tensor([[1, 2, 0], [0, 3, 0]]))
+    with pytest.raises(TrainError, match="blank"):
+        check_data(Data(part, part, classes=5), recipe)
 
 
 @pytest.mark.parametrize(("loss", "end"), ENDS, ids=str)

@@ -14,7 +14,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from netdsl.diagnostics import Report
+from netdsl.elaborate.settings import Choice, Setting
+from netdsl.train.component import construct
 from netdsl.train.metrics import METRICS, DiceScore, Metric, Task
+from netdsl.train.recipe import read_recipe
 
 TASKS: dict[str, Task] = {
     "scores": Task("multiclass", "logits"),
@@ -131,6 +135,8 @@ MORE: list[tuple[str, dict[str, Any]]] = [
     ("dice_score", {"include_background": False}),
     ("kendall_rank_corrcoef", {"variant": "a"}),
     ("calibration_error", {"norm": "l2", "n_bins": 7}),
+    ("hinge_loss", {"squared": True}),
+    ("normalized_root_mean_squared_error", {"normalization": "std"}),
 ]
 MORE += [
     (kind, {"average": average})
@@ -149,12 +155,12 @@ CASES = [
     for name, task in TASKS.items()
     if task.kind in METRICS.members[kind].takes
     and not ("top_k" in arguments and task.kind != "multiclass")
-    and not (kind in ("dice_score", "calibration_error", "exact_match") and name == "ignored")
+    and not (kind in ("dice_score", "calibration_error", "exact_match", "hinge_loss") and name == "ignored")
     and not (kind == "dice_score" and name not in ("images", "masks"))
     and not (
         kind == "dice_score" and not arguments.get("include_background", True) and task.kind != "multiclass"
     )
-    and not (kind == "kendall_rank_corrcoef" and name == "rows")
+    and not (kind in ("kendall_rank_corrcoef", "normalized_root_mean_squared_error") and name == "rows")
 ]
 
 
@@ -165,6 +171,40 @@ def test_a_metric_is_torchmetrics_of_the_whole_set(kind: str, arguments: dict[st
     for parts in ([61], [16, 16, 16, 13], [1, 60]):
         found = ours(metric, TASKS[name], output, target, parts)
         assert found == pytest.approx(wanted, rel=2e-4, abs=2e-5, nan_ok=True), parts
+
+
+def test_every_metric_of_torchmetrics_for_such_targets_is_there_or_left_out_with_a_reason() -> None:
+    from torchmetrics.functional import classification, regression
+
+    theirs = {
+        name
+        for home in (classification, regression)
+        for name, found in vars(home).items()
+        if inspect.isfunction(found) and not name.startswith(("binary_", "multiclass_", "multilabel_", "_"))
+    }
+    ours = set(METRICS.members) | set(METRICS.left_out)
+    assert theirs - ours == set()
+    assert set(METRICS.left_out) <= theirs
+    assert set(METRICS.members) - theirs == {"dice_score"}  # which stands among those of segmentation
+
+
+def test_short_names_are_the_same_metrics() -> None:
+    report = Report()
+    for name, kind in METRICS.also.items():
+        found = construct(Choice(name), METRICS, report)
+        assert found is not None
+        assert found.kind == kind
+    assert construct(Choice("rmse"), METRICS, report) == METRICS.members["mean_squared_error"](squared=False)
+    assert not report.has_errors
+
+
+def test_a_column_may_be_named_by_the_short_name_of_its_metric() -> None:
+    settings = {"loss": Choice("MSELoss"), "optimizer": Choice("SGD"), "metrics": [Choice("mae")]}
+    report = Report()
+    given = {key: Setting(value) for key, value in {**settings, "monitor": Choice("valid_mae")}.items()}
+    found = read_recipe(given, report)
+    assert found is not None, [d.message for d in report]
+    assert found.monitored == ("valid_mean_absolute_error", False)
 
 
 @pytest.mark.parametrize("kind", METRICS.members)

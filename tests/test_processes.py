@@ -1,11 +1,13 @@
-"""Runs in several processes are the run of one; runs that are killed go on as if they had not been."""
+"""Runs in several processes are the run of one."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load
 
+from netdsl.train.checkpoint import checkpoints
 from netdsl.train.errors import TrainError
 from netdsl.train.loop import fit
 from netdsl.train.optimizers import SGD
@@ -20,7 +23,8 @@ from netdsl.train.processes import ALONE, Processes, join, launched_outside
 from netdsl.train.records import Step, Stopped
 from netdsl.train.state import Run
 from tests.in_processes import CASES, begin, outcome
-from tests.kills import trials
+from tests.in_runs import train
+from tests.kills import different
 
 ROOT = Path(__file__).parent.parent
 SPEC = """
@@ -174,8 +178,66 @@ def test_a_run_that_was_to_stop_early_stops_when_it_goes_on() -> None:
     assert again.step == stopped.step
 
 
+HARD = ("ddp resident drawn", "ddp stream drawn", "fsdp stream plain")
+
+
 @pytest.mark.slow
-def test_runs_that_are_killed_end_as_if_they_had_not_been(tmp_path: Path) -> None:
-    for trial in trials(4, tmp_path, seed=1):
-        assert trial.kills > 0
-        assert trial.faults == []
+@pytest.mark.parametrize("case", HARD)
+def test_two_processes_go_on_as_if_a_signal_to_one_had_not_stopped_them(case: str, tmp_path: Path) -> None:
+    launcher = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "tests.in_runs")
+    done = command(*launcher, str(tmp_path), *case.split())
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Warning" not in done.stderr
+    assert different(tmp_path / "whole", tmp_path / "parts") == []
+    if "plain" in case:
+        torch.set_num_threads(1)
+        one = train(tmp_path / "one", "resident", drawn=False)
+        both = [load(path.read_bytes()) for path in (one.last, tmp_path / "whole" / "last.safetensors")]
+        assert largest_difference(*both) < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_a_signal_ends_the_command_with_its_status_after_a_checkpoint(
+    devices: int, number: int, tmp_path: Path
+) -> None:
+    spec, out = tmp_path / "small.net", tmp_path / "run"
+    spec.write_text(SPEC)
+    options = (
+        "train",
+        str(spec),
+        "--device",
+        "cpu",
+        "--no-report",
+        "--devices",
+        str(devices),
+        "--out",
+        str(out),
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-m", "netdsl", *options, "--set", "epochs=100000"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+    )
+    while not checkpoints(out):
+        assert child.poll() is None, child.communicate()
+        time.sleep(0.05)
+    if number == signal.SIGINT:  # as a terminal sends it
+        os.killpg(child.pid, number)
+    else:
+        child.send_signal(number)
+    printed, complaints = child.communicate(timeout=60)
+    assert child.returncode == 128 + number, complaints
+    assert complaints == ""
+    said = printed.splitlines()[-2]
+    step = int(checkpoints(out)[0].name.split("-")[-1])
+    assert said == f"interrupted and saved after {step} steps; `--resume` goes on from there"
+    more = command("netdsl", *options[:-1], str(out), "--resume", "--epochs", str(step // 23 + 2))
+    assert more.returncode == 0, more.stderr
+    assert f"from step {step}" in more.stdout

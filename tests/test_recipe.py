@@ -72,7 +72,7 @@ def test_a_recipe_is_read_as_it_is_written() -> None:
 
 REFUSED = {
     "E0609": {"bathc": 64},
-    "E0602": {"loss": Choice("CTCLoss")},
+    "E0602": {"loss": Choice("AdaptiveLogSoftmaxWithLoss")},
     "E0603": {"optimizer": "absent"},
     "E0604": {"batch": 0},
     "E0605": {"optimizer": Choice("SDG", {"lr": 0.1})},

@@ -29,7 +29,7 @@ from netdsl.train.data import (
 )
 from netdsl.train.data.unread import Unread
 from netdsl.train.evaluation import measured
-from netdsl.train.loading import check_data, load_data, try_model
+from netdsl.train.loading import load_data, try_model
 from netdsl.train.loop import fit
 from netdsl.train.losses import BCEWithLogitsLoss, CrossEntropyLoss
 from netdsl.train.metrics import Accuracy
@@ -37,6 +37,7 @@ from netdsl.train.optimizers import SGD
 from netdsl.train.recipe import Recipe
 from netdsl.train.records import Epoch
 from netdsl.train.residence import placed
+from netdsl.train.samples import check_data
 from netdsl.train.state import Run
 from netdsl.train.targets import compared
 from netdsl.train.transforms import AUGMENTATIONS, CenterCrop, Pad, Resize
@@ -279,6 +280,9 @@ def augmentations() -> dict[str, Any]:
         "RandomAdjustSharpness": {"sharpness_factor": 2},
         "RandomPosterize": {"bits": 3},
         "RandomSolarize": {"threshold": 0.5},
+        "RandomApply": {"transforms": [AUGMENTATIONS.members["RandomInvert"]()]},
+        "RandomOrder": {"transforms": [AUGMENTATIONS.members["GaussianNoise"]()]},
+        "RandomChoice": {"transforms": [AUGMENTATIONS.members["RandomInvert"]()]},
     }
     return {name: made(**needed.get(name, {})) for name, made in AUGMENTATIONS.members.items()}
 

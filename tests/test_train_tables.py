@@ -227,7 +227,7 @@ BROKEN: dict[str, tuple[str, str, Callable[[Path], Source]]] = {
     "class without a name": ("E0653", "`Lima`", lambda f: people(f, target="city", classes=("Rome", "Oslo"), features=("rich",))),
     "gaps in a number": ("E0654", "line 3", lambda f: people(f, features=("age",))),
     "gaps in a category": ("E0654", "missing = True", lambda f: people(f, features=(OneHot(column="port"),))),
-    "gaps in the target": ("E0654", "line 3", lambda f: people(f, changed("C,0", "C,"), features=("rich",))),
+    "gaps in the target": ("E0654", "line 3", lambda f: people(f, changed("C,0", "C,"), features=(Missing(column="age"),))),
     "window too long": ("E0656", "at most 5", lambda f: Sequence(table=_series(f), window=6)),
 }  # fmt: skip
 
@@ -513,6 +513,10 @@ def test_a_run_keeps_its_preprocessing_and_uses_it_again(tmp_path: Path) -> None
     (tmp_path / "people.csv").write_text(PEOPLE.replace("30", "90"))
     measured = evaluate(make, asked, weights=whole.last)
     assert measured.measured["loss"] == pytest.approx(whole.epochs[-1].measured["valid_loss"])
+    with pytest.raises(TrainError) as other:  # but a run does not go on with other data
+        run(make, asked, out=tmp_path / "parts", epochs=5, resume=True)
+    assert other.value.diagnostic.code == "E0632"
+    (tmp_path / "people.csv").write_text(PEOPLE)
     run(make, asked, out=tmp_path / "parts", epochs=5, resume=True)
     assert preprocessing_beside(tmp_path / "parts" / "last.safetensors") == fitted
     (tmp_path / "whole" / "preprocessing.json").write_text("{")

@@ -18,6 +18,7 @@ from netdsl.backends import published
 from netdsl.backends.errors import WeightsError
 from netdsl.backends.misfit import Shapes, helps, misfit
 from netdsl.backends.module import graph_of
+from netdsl.diagnostics.suggest import did_you_mean
 
 State = Mapping[str, Tensor]
 WHERE = (
@@ -61,7 +62,7 @@ def read_state(path: str | Path) -> State:
     try:
         found = load_file(path) if Path(path).suffix == ".safetensors" else _unpickled(path)
     except FileNotFoundError:
-        raise WeightsError("E0631", f"there is no file `{path}`") from None
+        raise WeightsError("E0631", f"there is no file `{path}`", helps=_beside(Path(path))) from None
     except OSError as problem:
         reason = (problem.strerror or str(problem)).lower()
         raise WeightsError("E0631", f"`{path}` cannot be read: {reason}") from None
@@ -74,6 +75,13 @@ def read_state(path: str | Path) -> State:
         message = f"`{path}` does not hold tensors by name"
         raise WeightsError("E0631", message, _contents(found), _entry_of_weights(found))
     return found
+
+
+def _beside(path: Path) -> list[str]:
+    """What may have been meant by a path that leads nowhere."""
+    found = sorted(p.name for p in path.parent.iterdir() if p.is_file()) if path.parent.is_dir() else []
+    near = list(did_you_mean(path.name, found))
+    return near or ["a run keeps its weights in `best.safetensors` of its folder"]
 
 
 def _unpickled(path: str | Path) -> Any:

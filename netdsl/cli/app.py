@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from netdsl.cli.console import CLEAN, FAULT, PROBLEMS, limits_given, show
+from netdsl.cli.console import CLEAN, FAULT, PROBLEMS, SIGNALLED, limits_given, show
 from netdsl.diagnostics import Report
 
 # Pydantic would look through every installed package for plugins, which takes longer than a small check.
@@ -120,6 +120,8 @@ def _run(given: Sequence[str], common: Sequence[str], rest: Sequence[str]) -> in
         assembled(names)([*common, *rest], prog_name="netdsl")
     except SystemExit as end:
         # Typer's own status for a wrong option is 2, which here is netdsl's fault and not the caller's.
+        if isinstance(end.code, int) and end.code > SIGNALLED:
+            return end.code
         return PROBLEMS if end.code else CLEAN
     except Exception as fault:
         return _ended_by(fault, debug="--debug" in given, as_json="--json" in given)

@@ -16,6 +16,7 @@ from netdsl.diagnostics import Diagnostic, Report
 from netdsl.diagnostics.render import WIDTH, render_all, to_json
 
 CLEAN, PROBLEMS, FAULT = 0, 1, 2
+SIGNALLED = 128  # and the number of the signal that ended it
 
 limits_given: dict[str, int] = {}  # by `--max-nodes` and its friends, for the one command of this process
 
@@ -40,19 +41,19 @@ def show(report: Report, as_json: bool) -> None:
 
 
 def finish(
-    report: Report, as_json: bool, result: Any = None, text: str = "", *, failed: bool = False
+    report: Report, as_json: bool, result: Any = None, text: str = "", *, failed: bool | int = False
 ) -> NoReturn:
     """Show the diagnostics and the result, `text` to a person and `result` as JSON, and end with the status.
 
     A `result` of None says that there is nothing to show because of the errors in the report; `failed`, that
-    the status is that of a problem without any.
+    the status is that of a problem without any, or which it is.
     """
     show(report, as_json)
     if as_json:
         print(json.dumps(result, indent=2))
     elif text:
         print(text.rstrip("\n"))
-    raise typer.Exit(PROBLEMS if failed or report.has_errors else CLEAN)
+    raise typer.Exit(int(failed) or (PROBLEMS if report.has_errors else CLEAN))
 
 
 def problem(report: Report, code: str, message: str, *helps: str) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from netdsl.cli.console import busy, finish, problem
-from netdsl.cli.files import replacing, write
+from netdsl.cli.files import replacing
 from netdsl.cli.options import Extern, Json, Out, RunFolder
 from netdsl.diagnostics import Report
 
@@ -46,17 +46,20 @@ def export(
 ) -> None:
     """Make ONNX, TorchScript, .pt2, a package or Python source of a run's model with its weights.
 
-    What samples go through before the model gets them is written beside it, as OUT.inputs.json; ONNX carries it as
-    metadata too. By default OUT is named after the model, in the folder of the run. Each is run beside the original.
+    What files go through before the model gets them, and what its outputs are, is written beside it, as
+    OUT.inputs.json; ONNX carries it as metadata too. By default OUT is named after the model, in the folder of the run.
+    Each is run beside the original.
     """
     from netdsl.cli.exporting import described_inputs, made_of
     from netdsl.cli.opened import asked_of
+    from netdsl.cli.recipes import recipe
     from netdsl.train.runs import open_run
 
     report = Report()
     folder = open_run(run)
     asked = asked_of(folder, report, None, allow_extern)
-    if asked is None:
+    found = asked and recipe(asked.program, asked.model, asked.graph, report, kept=folder)
+    if asked is None or found is None:
         finish(report, as_json)
     place = out or folder.path / f"{asked.model}{ENDINGS[to]}"
     if to is Kind.module and place.exists():
@@ -64,11 +67,11 @@ def export(
         finish(report, as_json)
     learned = folder.weights(weights.value)
     with busy(f"making {to.value} of {asked.model}"):
-        inputs = described_inputs(folder, learned)
+        inputs = described_inputs(asked, found, folder, learned)
         with replacing(place) as made:
             done = made_of(asked, to.value, made, learned, inputs)
+            beside_of(made).write_text(inputs, encoding="utf-8")
     beside = beside_of(place)
-    write(beside, inputs)
     result = {
         "model": asked.model,
         "to": to.value,

@@ -10,12 +10,14 @@ from netdsl.backends.torch_source import source
 from netdsl.cli.exports import EXPORTS, module
 from netdsl.cli.program import Request
 from netdsl.train.checkpoint import preprocessing_beside
+from netdsl.train.manual import manual
+from netdsl.train.recipe import Recipe
 from netdsl.train.runs import RunFolder
 
 
-def described_inputs(run: RunFolder, weights: Path) -> str:
-    """What a run's samples went through, with what was learned for it, as JSON text."""
-    found = {"format": 1, "model": run.model, **run.inputs, "fitted": preprocessing_beside(weights)}
+def described_inputs(asked: Request, recipe: Recipe, run: RunFolder, weights: Path) -> str:
+    """What a run's samples went through, with what was learned for it, and what the outputs are, as JSON text."""
+    found = manual(asked.graph, recipe, run.inputs, preprocessing_beside(weights))
     return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from netdsl.cli.console import problem
 from netdsl.cli.program import Request, request
@@ -34,7 +35,8 @@ def opened(
     params: Sequence[str] | None = None,
     allow_extern: bool = False,
 ) -> Opened | None:
-    """`target` is the folder of a run, whose best weights are taken, or `FILE[:MODEL]`; then it needs `weights`.
+    """`target` is the folder of a run, whose best weights are taken, or its `last`, or `FILE[:MODEL]`; then it needs
+    `weights`.
 
     None after reporting what is wrong. `TrainError` E0639 for a folder that holds no run.
     """
@@ -44,7 +46,8 @@ def opened(
         found = asked and recipe(asked.program, asked.model, asked.graph, report, changed(data, changes), run)
         if asked is None or found is None or not python_allowed(found, asked.program, report):
             return None
-        return Opened(asked, found, weights or str(run.weights()), run)
+        chosen = str(run.weights(weights or "best")) if weights in (None, "best", "last") else weights
+        return Opened(asked, found, chosen, run)
     if weights is None:
         problem(report, "E0002", f"`{target}` has no weights", "name the folder of a run, or `--weights W`")
         return None
@@ -63,3 +66,14 @@ def asked_of(
         return None
     parameters = [*run.origin["parameters"], *(params or ())]
     return request(f"{run.path / run.origin['file']}:{run.model}", report, parameters, None, allow_extern)
+
+
+def own_data(found: Opened) -> Mapping[str, Any] | None:
+    """The data that a model has learned from, as its run or its `train` block has it, whatever was changed since."""
+    if found.run:
+        return found.run.recipe.get("data")
+    program, report = found.asked.program, Report()
+    if not any(train.model.id == found.asked.model for train in program.trains):
+        return None
+    own = recipe(program, found.asked.model, found.asked.graph, report)
+    return own.data.described() if own and own.data else None

@@ -130,14 +130,15 @@ def choose(program: Program, path: str, wanted: str | None, report: Report) -> s
 ASSIGNMENT = re.compile(r"\s*([A-Za-z_][\w.]*?)\s*=(.*)", re.S)
 
 
-def written(option: str, texts: Sequence[str], report: Report) -> Iterator[tuple[str, Source, tree.Expr]]:
+def written(
+    option: str, texts: Sequence[str], report: Report, example: str = "width=64"
+) -> Iterator[tuple[str, Source, tree.Expr]]:
     """The names, texts and expressions of `--param name=value` options."""
     for text in texts:
         match = ASSIGNMENT.fullmatch(text)
         if match is None:
-            problem(
-                report, "E0002", f"`{option} {text}` is not `name=value`", f"for example `{option} width=64`"
-            )
+            message, help = f"`{option} {text}` is not `name=value`", f"for example `{option} {example}`"
+            problem(report, "E0002", message, help)
             continue
         source = Source(text, option)
         expr = parse_interpolation(source, match.start(2), len(text), report)

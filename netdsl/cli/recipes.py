@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from netdsl.cli.console import problem
 from netdsl.cli.program import Request, written
 from netdsl.compiler import settings
 from netdsl.diagnostics import Report
+from netdsl.diagnostics.suggest import did_you_mean
 from netdsl.elaborate.program import Program
 from netdsl.elaborate.recipe import Recipes
-from netdsl.elaborate.settings import Choice, Setting
+from netdsl.elaborate.settings import Setting
 from netdsl.elaborate.values import POISON
 from netdsl.ir.graph import Graph
 from netdsl.source import Span
+from netdsl.train.changes import Change, NoPlace, change, elsewhere
+from netdsl.train.component import listed
 from netdsl.train.criteria import Criteria
 from netdsl.train.data import Custom
-from netdsl.train.recipe import Recipe, read_recipe
+from netdsl.train.recipe import KEYS, Recipe, read_recipe
 from netdsl.train.runs import RunFolder, settings_of
 
 
@@ -68,9 +70,13 @@ def recipe(
     if train is not None and not kept and {entry.key.id for entry in train.entries} - set(given):
         return None  # a value has an error, which is reported
     before = len(report.errors)
-    for option, text in changes:
-        change(program, given, option, text, report)
+    asked = changes_of(program, changes, given, report)
     if len(report.errors) > before:
+        return None
+    try:
+        given = change(given, asked)
+    except NoPlace as problem:
+        report.error("E0002", str(problem), problem.span, helps=problem.helps)
         return None
     outputs = [o for o in graph.outputs if not o.when_training] if graph else []
     types = [graph.types[o.value] for o in outputs] if graph else []
@@ -87,26 +93,20 @@ def recipe(
     )
 
 
-def change(program: Program, given: dict[str, Setting], option: str, text: str, report: Report) -> None:
-    """Put `key=value` in place; `optimizer.lr=0.1` changes one argument of what is there."""
-    for name, source, expr in written(option, [text], report):
-        value = Recipes(program.session, program.main.scope.child(), None).setting(expr)
-        if value is POISON:
-            continue
-        key, _, argument = name.partition(".")
-        key_span = Span(source, text.index(name), text.index(name) + len(name))
-        before = given.get(key)
-        if not argument:
-            given[key] = Setting(value, expr.span, key_span)
-        elif before is None or not isinstance(before.value, Choice):
-            problem(
-                report,
-                "E0002",
-                f"`{option} {text}`: `{key}` has no arguments",
-                f"set it: `{option} {key}=...`",
-            )
-        else:
-            chosen = before.value
-            places = {**chosen.argument_spans, argument: expr.span}
-            arguments = {**chosen.arguments, argument: value}
-            given[key] = replace(before, value=replace(chosen, arguments=arguments, argument_spans=places))
+def changes_of(
+    program: Program, texts: Sequence[tuple[str, str]], given: Mapping[str, Setting], report: Report
+) -> list[Change]:
+    """The changes that options say as `key=value` or `key.argument=value`; a key that there is not is reported."""
+    found: list[Change] = []
+    for option, text in texts:
+        for path, source, expr in written(option, [text], report, "optimizer.lr=0.1"):
+            value = Recipes(program.session, program.main.scope.child(), None).setting(expr)
+            start = text.index(path)
+            key = path.partition(".")[0]
+            if key not in KEYS:
+                helps = did_you_mean(key, KEYS) or elsewhere(key, given) or [f"the keys are {listed(KEYS)}"]
+                place = Span(source, start, start + len(key))
+                report.error("E0609", f"a recipe has no key `{key}`", place, helps=helps)
+            elif value is not POISON:
+                found.append(Change(path, value, expr.span, Span(source, start, start + len(path))))
+    return found

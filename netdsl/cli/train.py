@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from netdsl.cli.console import finish, problem
+from netdsl.cli.console import SIGNALLED, finish, problem
 from netdsl.cli.options import Data, Device, Download, Extern, Json, Params, Settings, Target
 from netdsl.diagnostics import Report
 
@@ -159,7 +159,7 @@ def train(
         as_json,
         described(result),
         f"weights: {result.weights}",
-        failed=result.reason == "interrupted",
+        failed=SIGNALLED + result.signal if result.signal else result.reason == "interrupted",
     )
 
 
@@ -182,15 +182,7 @@ def rehearsed(report: Report, asked: Request, recipe: Recipe, as_json: bool, **o
     from netdsl.train.rehearsal import rehearse
 
     found = rehearse(asked.build, recipe, **options)
-    text = [
-        *found.notes,
-        f"{found.model} would learn {found.parameters:,} parameters"
-        + (f" ({found.frozen:,} are frozen)" if found.frozen else ""),
-        f"from {found.train_samples:,} samples, measured on {found.valid_samples:,}",
-        f"in {found.epochs:,} epochs of {-(-found.steps // found.epochs):,} steps",
-        f"the loss of the first step is {found.loss:.6g}; nothing was written",
-    ]
-    finish(report, as_json, asdict(found), "\n".join(text))
+    finish(report, as_json, asdict(found), "\n".join(found.lines()))
 
 
 def folder(model: str, resume: bool) -> Path:

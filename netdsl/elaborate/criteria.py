@@ -1,4 +1,6 @@
-"""A `block` of a file as the loss or a metric of a `train` block: elaborated for the types that it compares."""
+"""What a file declares and a `train` block names: a `block` as the loss or a metric, elaborated for the types that it
+compares, and a `fn` of the time.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from netdsl.elaborate.program import Program, deep
 from netdsl.elaborate.scope import Scope
 from netdsl.elaborate.session import LimitReached
 from netdsl.elaborate.settings import Choice
-from netdsl.elaborate.values import Argument, Declared
+from netdsl.elaborate.values import POISON, Argument, Declared, Function
 from netdsl.ir.dims import DimTooLarge
 from netdsl.ir.graph import Graph
 from netdsl.ir.types import Tensor
@@ -87,6 +89,28 @@ def _elaborated(
             values = {name: argument.value for name, argument in bound.items()}
             arguments = runner.bind_arguments(declared.decl.parameters, values, bound)
             return runner.finish(declared, arguments, at)
+
+
+def function_of(program: Program, name: str) -> Function | None:
+    """The `fn` that `name` stands for in the program's main file, its own or an imported one."""
+    binding = program.main.scope.find(name)
+    return binding.value if binding is not None and isinstance(binding.value, Function) else None
+
+
+def called_with(program: Program, function: Function, number: int, at: Span, report: Report) -> Any:
+    """What a `fn` gives for one number; POISON after reporting, with the call at `at`, why it gives nothing."""
+    session = program.session
+    before, steps, session.report = session.report, session.steps, report
+    evaluator = Evaluator(session, function.scope, None)
+    parameters, name = function.decl.parameters, function.decl.name.id
+    try:
+        with deep():
+            bound = bind_parameters(evaluator, name, parameters, [Argument(None, number, at)], at)
+            return POISON if bound is None else evaluator.run_function(function, bound, at)
+    except LimitReached:
+        return POISON
+    finally:
+        session.report, session.steps = before, steps
 
 
 def _place(choice: Choice, argument: str | int, at: Span) -> Span:

@@ -7,7 +7,7 @@ from typing import Any
 from netdsl.diagnostics import Label
 from netdsl.elaborate.blocks import Evaluator
 from netdsl.elaborate.settings import Choice, Setting, Value
-from netdsl.elaborate.values import POISON, Declared, Function, in_words, is_list
+from netdsl.elaborate.values import POISON, Builtin, Declared, Function, in_words, is_list
 from netdsl.ir.dims import Expr
 from netdsl.source import Span
 from netdsl.syntax import tree
@@ -36,10 +36,10 @@ class Recipes(Evaluator):
         if (
             isinstance(expr, tree.Call)
             and isinstance(expr.function, tree.Name)
-            and not self._static(expr.function)
+            and not self._static(expr.function, called=True)
         ):
             return self._choice(expr.function.id, expr)
-        if isinstance(expr, tree.Name) and not self._static(expr):
+        if isinstance(expr, tree.Name) and (self._is_function(expr) or not self._static(expr)):
             return Choice(expr.id, {}, (), expr.span)
         if isinstance(expr, tree.ListExpr) and not any(
             isinstance(i, tree.ForItem | tree.IfItem | tree.Splice) for i in expr.items
@@ -48,14 +48,25 @@ class Recipes(Evaluator):
             return POISON if any(item is POISON for item in items) else items
         return self._plain(self.static(expr, "a setting"), expr.span)
 
-    def _static(self, name: tree.Name) -> bool:
-        """Whether the file gives `name` a static value; a block or an operation is a choice by its name."""
+    def _static(self, name: tree.Name, *, called: bool = False) -> bool:
+        """Whether `name` has a static value here; a block or an operation is a choice by its name.
+
+        What the language itself gives, as `range`, is static where it is `called`: `mode = max` is a word.
+        """
         binding = self.scope.find(name.id)
-        return (
-            binding is not None
-            and not isinstance(binding.value, Declared)
-            and (binding.span is not None or isinstance(binding.value, Function))
+        if binding is None or isinstance(binding.value, Declared):
+            return False
+        return binding.span is not None or isinstance(
+            binding.value, (Function, Builtin) if called else Function
         )
+
+    def _is_function(self, name: tree.Name) -> bool:
+        """Whether `name` is a `fn` of the file, which stands for itself."""
+        binding = self.scope.find(name.id)
+        if binding is None or not isinstance(binding.value, Function):
+            return False
+        self.scope.read(name.id)
+        return True
 
     def _choice(self, name: str, call: tree.Call) -> Any:
         arguments: dict[str, Any] = {}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from netdsl.train.runs import RunFolder, open_run, runs_in
     from netdsl.train.session import RunResult, run
     from netdsl.train.state import Run
+    from netdsl.train.trained import Trained, load_run
     from netdsl.train.writer import Keep
 
 __all__ = [
@@ -39,9 +40,11 @@ __all__ = [
     "Step",
     "Stopped",
     "TrainError",
+    "Trained",
     "begin",
     "evaluate",
     "fit",
+    "load_run",
     "open_run",
     "predict",
     "read_recipe",
@@ -66,9 +69,11 @@ _HOME = {
     "Step": "records",
     "Stopped": "records",
     "TrainError": "errors",
+    "Trained": "trained",
     "begin": "python",
     "evaluate": "prediction",
     "fit": "loop",
+    "load_run": "trained",
     "open_run": "runs",
     "predict": "prediction",
     "read_recipe": "recipe",

@@ -77,9 +77,14 @@ def scaled(x: Tensor) -> Tensor:
 
 
 class Order:
-    """Which samples are in which batch, in an order that follows from the seed and the epoch, kept at `home`."""
+    """Which samples are in which batch, in an order that follows from the seed and the epoch, kept at `home`.
 
-    def __init__(self, samples: int, size: int, seed: int, home: torch.device, processes: Processes) -> None:
+    Without a `seed` they come as they are in the data.
+    """
+
+    def __init__(
+        self, samples: int, size: int, seed: int | None, home: torch.device, processes: Processes
+    ) -> None:
         self.samples, self.size, self.seed, self.home = samples, size, seed, home
         self.processes = processes
         self._kept: tuple[int, Tensor] | None = None
@@ -89,10 +94,15 @@ class Order:
 
     def of(self, epoch: int) -> Tensor:
         """The samples of `epoch`, in their order."""
+        epoch = epoch if self.seed is not None else 0  # the same one always
         if self._kept is None or self._kept[0] != epoch:
-            random = torch.Generator().manual_seed(mixed(self.seed, epoch))
-            self._kept = epoch, torch.randperm(self.samples, generator=random).to(self.home)
+            self._kept = epoch, self._drawn(epoch).to(self.home)
         return self._kept[1]
+
+    def _drawn(self, epoch: int) -> Tensor:
+        if self.seed is None:
+            return torch.arange(self.samples)
+        return torch.randperm(self.samples, generator=torch.Generator().manual_seed(mixed(self.seed, epoch)))
 
     def count(self, number: int) -> int:
         return min(self.size, self.samples - number * self.size)
@@ -107,7 +117,7 @@ class Order:
 
 
 class Batches:
-    """The training batches of a run, shuffled anew every epoch.
+    """The training batches of a run, shuffled anew every epoch where the recipe does not say otherwise.
 
     `number` counts the batches of an epoch; the last may be shorter. Two objects with the same data, recipe
     and seed give the same batches whatever was asked of them before. Of several `processes` each gets its share.
@@ -120,11 +130,13 @@ class Batches:
         device: torch.device,
         channels_last: bool = False,
         processes: Processes = ALONE,
+        classes: int | None = None,
     ) -> None:
-        self.processes, self.recipe, self.late = processes, recipe, split.late
+        self.processes, self.recipe, self.late, self.classes = processes, recipe, split.late, classes
         self.device, self.seed, self.size = device, recipe.seed, recipe.batch
         home = torch.device("cpu") if isinstance(split, Unread) else device
-        self.turns = Order(len(split), recipe.batch, recipe.seed, home, processes)
+        drawn = recipe.seed if recipe.shuffle else None
+        self.turns = Order(len(split), recipe.batch, drawn, home, processes)
         self.resident: Resident | None = None
         if isinstance(split, Unread):
             self.read = Stream(split, self.turns.rows, len(self), device).at
@@ -157,7 +169,7 @@ class Batches:
         x, y = self.read(epoch, number)
         if self.recipe.augment:
             x, y = self._augmented(scaled(x), y, epoch, number)
-        return self._as_taken(x, y)
+        return self._mixed(*self._as_taken(x, y), epoch, number)
 
     def _as_taken(self, x: Tensor, y: Tensor) -> Pair:
         y = self.prepare.targets(y)
@@ -197,16 +209,28 @@ class Batches:
         return self._ready[2][place]
 
     def _augmented(self, x: Tensor, y: Tensor, epoch: int, number: int) -> tuple[Tensor, Tensor]:
-        rank = [self.processes.rank] if self.processes.rank else []  # each draws for its own samples
         jointly = of_pixels(y)
         masks = y.unsqueeze(1)
         for stage, augmentation in enumerate(self.recipe.augment):
-            random = torch.Generator(self.device).manual_seed(mixed(self.seed, epoch, number, stage, *rank))
+            if augmentation.mixes:
+                continue  # it has its turn when targets are as the loss takes them
+            random = self._random(epoch, number, stage)
             if jointly:
                 x, masks = augmentation.apply_jointly(x, masks, random)
             else:
                 x = augmentation.apply(x, random)
         return x, masks.squeeze(1)
+
+    def _mixed(self, x: Tensor, y: Tensor, epoch: int, number: int) -> Pair:
+        """The batch after the stages that mix its samples with each other."""
+        for stage, augmentation in enumerate(self.recipe.augment):
+            if augmentation.mixes:
+                x, y = augmentation.mix(x, y, self._random(epoch, number, stage), self.classes)
+        return x, y
+
+    def _random(self, epoch: int, number: int, stage: int) -> torch.Generator:
+        rank = [self.processes.rank] if self.processes.rank else []  # each draws for its own samples
+        return torch.Generator(self.device).manual_seed(mixed(self.seed, epoch, number, stage, *rank))
 
 
 class Resident:

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from netdsl.train.checkpoint import save_checkpoint
+from netdsl.train.checkpoint import Snapshot, write_checkpoint
 from netdsl.train.errors import TrainError
 from netdsl.train.processes import Processes
 from netdsl.train.recipe import Recipe
@@ -27,8 +27,8 @@ class Bystander:
         if isinstance(record, Epoch):
             self.epochs.append(record)
 
-    def save(self, epoch: Epoch | None = None) -> Saved | None:
-        return save_checkpoint(self.run, self.folder, measured={}, best=epoch.best if epoch else False)
+    def save(self, at: Snapshot) -> Saved | None:
+        return write_checkpoint(self.run, at, self.folder)
 
     def with_last_good(self, problem: TrainError) -> TrainError:
         """The same problem; the main process says more of it."""

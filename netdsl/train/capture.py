@@ -129,7 +129,8 @@ class Captured:
 
         groups = self.optimizer.param_groups
         kept = [group["lr"] for group in groups]
-        rates = [torch.tensor(lr, dtype=torch.float64, device=x.device) for lr in kept] if self.moving else []
+        kind = torch.float32 if x.is_cuda else torch.float64  # of which fused kernels read rates
+        rates = [torch.tensor(lr, dtype=kind, device=x.device) for lr in kept] if self.moving else []
 
         def step(tensors: list[Tensor], rates: list[Tensor], x: Tensor, y: Tensor) -> list[Tensor]:
             del tensors

@@ -1,14 +1,28 @@
-"""Charts as SVG text: lines, a matrix, points. Made for a white page, on a screen or printed; no script, no library."""
+"""Charts as SVG text: lines, a matrix, points. Made for a white page, and for a dark one by `DARK`; no script, no library."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import TypeAlias
 
 INK, GREY, RULE = "#1c2733", "#5b6874", "#e3e8ed"
 GREYED, BLUE, ORANGE = "#8a8f98", "#1f5fbf", "#c2571a"
+# What a page in the dark has in the place of these colours, by rules of style for the attributes that hold them.
+DARK = {
+    INK: "#e4e9ee",
+    GREY: "#9aa7b4",
+    RULE: "#2c353f",
+    GREYED: "#8b95a1",
+    BLUE: "#6ea8ff",
+    ORANGE: "#f0955a",
+}
+WIDTH, HEIGHT = 360, 214  # of a chart of lines
+LONGEST = 24  # characters of the name of a class
+POINTS = 600  # that a curve is drawn with at most
+Format: TypeAlias = Callable[[float], str]
 FONT = 'font-family="Helvetica,Arial,sans-serif"'
 
 
@@ -47,10 +61,16 @@ class Frame:
 
 
 def line_chart(
-    title: str, lines: Sequence[Line], *, x_label: str = "epoch", mark: float | None = None
+    title: str,
+    lines: Sequence[Line],
+    *,
+    x_label: str = "epoch",
+    mark: float | None = None,
+    share: bool = False,
 ) -> str:
-    """Curves over one axis; `mark` draws an upright line, at the best epoch for example. Values that span more than
-    two decades are drawn on a logarithmic axis.
+    """Curves over one axis; `mark` is an upright line where the best epoch is, `share` writes values as percentages.
+
+    Values that span more than two decades are drawn on a logarithmic axis.
     """
     finite = [y for line in lines for y in line.y if math.isfinite(y)]
     x = [value for line in lines for value in line.x]
@@ -63,71 +83,139 @@ def line_chart(
     elif not log:
         low, high = low - 0.04 * (high - low), high + 0.04 * (high - low)
     ticks = _decades(low, high) if log else _ticks(low, high)
-    left = 14 + 6.2 * max(len(_number(t)) for t in ticks)
-    frame = Frame(left, 30, 400 - left - 14, 150, (min(x), max(x)), (low, high), log)
-    parts = [*_axes(frame, ticks, title, x_label)]
+    said = _percent if share else _number
+    left = 14 + 6.2 * max((len(said(t)) for t in ticks), default=0)
+    frame = Frame(left, 34, WIDTH - left - 12, 138, (min(x), max(x)), (low, high), log)
+    parts = [*_axes(frame, ticks, title, x_label, said)]
     if mark is not None:
-        at = frame.across(mark)
-        parts.append(_rule(at, frame.top, at, frame.top + frame.height, ORANGE, 'stroke-dasharray="2 3"'))
+        parts += _mark(frame, mark, lines)
     for line in lines:
         parts += _curve(line, frame)
-    return _svg(400, 222, [*parts, *_legend(lines, frame)], title)
+    return _svg(WIDTH, HEIGHT, [*parts, *_legend(lines, frame)], title)
+
+
+def _mark(frame: Frame, at: float, lines: Sequence[Line]) -> Iterator[str]:
+    """An upright line with its place, and a ring around the value that the last curve has there."""
+    x = frame.across(at)
+    yield _rule(x, frame.top, x, frame.top + frame.height, ORANGE, 'stroke-dasharray="2 3"')
+    side = "end" if x > frame.left + frame.width / 2 else "start"
+    yield _text(x + (-4 if side == "end" else 4), frame.top - 3, f"best {at:g}", 9, side, colour=ORANGE)
+    for place, value in zip(lines[-1].x, lines[-1].y, strict=True):
+        if place == at and math.isfinite(value):
+            yield (
+                f'<circle cx="{x:.1f}" cy="{frame.up(value):.1f}" r="4.2" fill="none" stroke="{ORANGE}" '
+                'stroke-width="1.4"/>'
+            )
 
 
 def _curve(line: Line, frame: Frame) -> Iterator[str]:
     dash = ' stroke-dasharray="5 3"' if line.dashed else ""
-    points = [(frame.across(x), frame.up(y)) for x, y in zip(line.x, line.y, strict=True) if math.isfinite(y)]
-    if len(points) > 1:
-        way = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        yield f'<polyline points="{way}" fill="none" stroke="{line.colour}" stroke-width="1.6"{dash}/>'
-    if len(points) < 30:
-        for x, y in points:
-            yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.1" fill="{line.colour}"/>'
+    pieces = list(_pieces(thinned(list(zip(line.x, line.y, strict=True)))))
+    for piece in pieces:
+        points = [(frame.across(x), frame.up(y)) for x, y in piece]
+        if len(points) > 1:
+            way = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+            yield f'<polyline points="{way}" fill="none" stroke="{line.colour}" stroke-width="1.6"{dash}/>'
+        if len(points) == 1 or sum(map(len, pieces)) < 30:
+            for x, y in points:
+                yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.1" fill="{line.colour}"/>'
 
 
-def _axes(frame: Frame, ticks: Sequence[float], title: str, x_label: str) -> Iterator[str]:
+def _pieces(points: Sequence[tuple[float, float]]) -> Iterator[list[tuple[float, float]]]:
+    """The parts of a curve between those of its points that are no finite number."""
+    piece: list[tuple[float, float]] = []
+    for x, y in points:
+        if math.isfinite(y):
+            piece.append((x, y))
+        elif piece:
+            yield piece
+            piece = []
+    if piece:
+        yield piece
+
+
+def thinned(points: Sequence[tuple[float, float]], most: int = POINTS) -> list[tuple[float, float]]:
+    """At most about `most` of `points`, in their order: of each stretch its lowest and its highest, so that no peak is
+    lost, and the first and the last.
+
+    >>> thinned([(i, i % 10) for i in range(100)], 20)[:4]
+    [(0, 0), (9, 9), (10, 0), (19, 9)]
+    """
+    if len(points) <= most:
+        return list(points)
+    stretch = -(-2 * len(points) // most)
+    kept = {0, len(points) - 1}
+    for start in range(0, len(points), stretch):
+        numbers = range(start, min(start + stretch, len(points)))
+        known = [i for i in numbers if math.isfinite(points[i][1])]
+        kept |= {i for i in numbers if not math.isfinite(points[i][1])} if not known else set()
+        if known:
+            kept |= {min(known, key=lambda i: points[i][1]), max(known, key=lambda i: points[i][1])}
+    return [points[i] for i in sorted(kept)]
+
+
+def _axes(
+    frame: Frame, ticks: Sequence[float], title: str, x_label: str, said: Format | None = None
+) -> Iterator[str]:
     right, bottom = frame.left + frame.width, frame.top + frame.height
-    yield _text(frame.left, 16, title, size=12, weight="bold")
+    yield _text(frame.left, 14, title, size=12, weight="bold")
     for tick in ticks:
         y = frame.up(tick)
         yield _rule(frame.left, y, right, y, RULE)
-        yield _text(frame.left - 6, y + 3.5, _number(tick), anchor="end")
+        yield _text(frame.left - 6, y + 3.5, (said or _number)(tick), anchor="end")
     for tick in _ticks(*frame.x, whole=True, most=6):
         x = frame.across(tick)
         yield _rule(x, bottom, x, bottom + 4, GREY)
         yield _text(x, bottom + 15, _number(tick), anchor="middle")
     yield _rule(frame.left, bottom, right, bottom, GREY)
-    yield _text(frame.left + frame.width / 2, bottom + 31, x_label, anchor="middle")
+    yield _text(frame.left + frame.width / 2, bottom + 30, x_label, anchor="middle")
 
 
 def _legend(lines: Sequence[Line], frame: Frame) -> Iterator[str]:
     right = frame.left + frame.width
     for line in reversed(lines if len(lines) > 1 else ()):
-        right -= 6.4 * len(line.name) + 26
+        right -= 6.2 * len(line.name) + 26
         dash = 'stroke-width="1.6"' + (' stroke-dasharray="5 3"' if line.dashed else "")
-        yield _rule(right, 12.5, right + 18, 12.5, line.colour, dash)
-        yield _text(right + 22, 16, line.name)
+        yield _rule(right, 10.5, right + 18, 10.5, line.colour, dash)
+        yield _text(right + 22, 14, line.name)
+
+
+def sparkline(lines: Sequence[Line]) -> str:
+    """Curves without axes, each over its own range, as small as a word."""
+    parts: list[str] = []
+    for line in lines:
+        finite = [y for y in line.y if math.isfinite(y)]
+        if finite:
+            spread = (min(finite), max(finite)) if min(finite) < max(finite) else (finite[0] - 1, finite[0] + 1)
+            frame = Frame(4, 4, 152, 40, (min(line.x), max(line.x)), spread)
+            parts += _curve(line, frame)
+    return _svg(160, 48, parts, ", ".join(line.name for line in lines))
 
 
 def matrix_chart(counts: Sequence[Sequence[int]], names: Sequence[str]) -> str:
     """A confusion matrix: a row of each true class, a column of each predicted one, shaded by its share of the row."""
     count = len(counts)
-    cell = max(7.0, min(34.0, 520 / count))
+    names = [name if len(name) <= LONGEST else name[: LONGEST - 1] + "…" for name in names]
+    digits = max((len(str(n)) for row in counts for n in row), default=1)
+    cell = max(7.0, min(64.0 if count <= 3 else max(34.0, 6.5 * digits), 520 / count))
     labels = cell >= 9
-    left = 30 + (6.0 * max(map(len, names)) if labels else 0)
-    top = 44 + (6.0 * max(map(len, names)) if labels and count > 2 else 16)
+    longest = 6.0 * max(map(len, names)) if labels else 0.0
+    flat = longest <= cell + 4  # labels of columns need not be turned
+    left = 30 + longest
+    top = 28 + (12 if flat else longest + 6)
     parts = [
         _text(left, 14, "predicted →", size=11),
-        f'<g transform="translate(13 {top + cell * count / 2:.1f}) rotate(-90)">{_text(0, 0, "← true", 11)}</g>',
+        f'<g transform="translate(13 {top + cell * count / 2:.1f}) rotate(-90)">'
+        f"{_text(0, 0, '← true', 11, 'middle')}</g>",
     ]
     for i, (row, name) in enumerate(zip(counts, names, strict=True)):
         y = top + cell * i
         if labels:
-            x = left + cell * (i + 0.5)
             parts.append(_text(left - 6, y + cell / 2 + 3.5, name, anchor="end"))
-            turned = f"translate({x + 3.5:.1f} {top - 6:.1f}) rotate({-90 if count > 2 else 0})"
-            anchor = "start" if count > 2 else "middle"
-            parts.append(f'<g transform="{turned}">{_text(0, 0, name, anchor=anchor)}</g>')
+            x = left + cell * (i + 0.5) + (0 if flat else 3.5)
+            turned = f"translate({x:.1f} {top - 6:.1f}) rotate({0 if flat else -90})"
+            label = _text(0, 0, name, anchor="middle" if flat else "start")
+            parts.append(f'<g transform="{turned}">{label}</g>')
         total = sum(row) or 1
         parts += [_cell(left + cell * j, y, cell, n, n / total, i == j) for j, n in enumerate(row)]
     side = cell * count
@@ -138,16 +226,14 @@ def matrix_chart(counts: Sequence[Sequence[int]], names: Sequence[str]) -> str:
 
 
 def _cell(x: float, y: float, size: float, count: int, share: float, right: bool) -> str:
-    base = (31, 95, 191) if right else (194, 87, 26)
     strength = share**0.6
-    colour = ",".join(f"{255 - (255 - c) * strength:.0f}" for c in base)
     text = ""
     if count and size >= 15:
-        ink = "#ffffff" if strength > 0.55 else INK
-        small = min(10.0, 1.75 * size / max(len(str(count)), 2))
-        text = _text(x + size / 2, y + size / 2 + 3.5, str(count), small, "middle", colour=ink)
+        small = min(12.0 if size > 50 else 10.0, 1.6 * size / max(len(str(count)), 2))
+        text = _text(x + size / 2, y + size / 2 + 3.5, str(count), small, "middle", colour=INK)
     place = f'x="{x:.1f}" y="{y:.1f}" width="{size:.1f}" height="{size:.1f}"'
-    return f'<rect {place} fill="rgb({colour})" stroke="{RULE}" stroke-width="0.5"/>{text}'
+    shade = f'fill="{BLUE if right else ORANGE}" fill-opacity="{0.72 * strength:.2f}"'
+    return f'<rect {place} {shade} stroke="{RULE}" stroke-width="0.5"/>{text}'
 
 
 def scatter_chart(title: str, x: Sequence[float], y: Sequence[float], x_label: str, y_label: str) -> str:
@@ -160,7 +246,7 @@ def scatter_chart(title: str, x: Sequence[float], y: Sequence[float], x_label: s
     low, high = low - margin, high + margin
     ticks = _ticks(low, high)
     left = 30 + 6.2 * max(len(_number(t)) for t in ticks)
-    frame = Frame(left, 30, 260, 260, (low, high), (low, high))
+    frame = Frame(left, 30, WIDTH - left - 14, WIDTH - left - 14, (low, high), (low, high))
     parts = [*_axes_of_points(frame, ticks, title, x_label, y_label)]
     parts.append(
         _rule(
@@ -176,7 +262,7 @@ def scatter_chart(title: str, x: Sequence[float], y: Sequence[float], x_label: s
         parts.append(
             f'<circle cx="{frame.across(a):.1f}" cy="{frame.up(b):.1f}" r="2.2" fill="{BLUE}" fill-opacity="0.45"/>'
         )
-    return _svg(left + 274, 334, parts, title)
+    return _svg(WIDTH, frame.top + frame.height + 44, parts, title)
 
 
 def _axes_of_points(
@@ -208,9 +294,8 @@ def histogram_chart(title: str, values: Sequence[float], x_label: str) -> str:
     for value in finite:
         counts[min(int((value - low) / (high - low) * bins), bins - 1)] += 1
     ticks = _ticks(0, max(counts), whole=True)
-    frame = Frame(
-        20 + 6.2 * max(len(_number(t)) for t in ticks), 30, 300, 260, (low, high), (0, max(counts) * 1.05)
-    )
+    left = 20 + 6.2 * max(len(_number(t)) for t in ticks)
+    frame = Frame(left, 30, WIDTH - left - 14, 216, (low, high), (0, max(counts) * 1.05))
     parts = [*_axes(frame, ticks, title, x_label)]
     width = frame.width / bins
     for i, count in enumerate(counts):
@@ -219,7 +304,7 @@ def histogram_chart(title: str, values: Sequence[float], x_label: str) -> str:
             f'<rect x="{frame.left + i * width + 0.5:.1f}" y="{top:.1f}" width="{width - 1:.1f}" '
             f'height="{frame.top + frame.height - top:.1f}" fill="{BLUE}" fill-opacity="0.75"/>'
         )
-    return _svg(frame.left + frame.width + 14, 334, parts, title)
+    return _svg(WIDTH, 290, parts, title)
 
 
 # --------------------------------------------------------------------------------------------- small parts
@@ -227,7 +312,7 @@ def histogram_chart(title: str, values: Sequence[float], x_label: str) -> str:
 
 def _svg(width: float, height: float, parts: Sequence[str], title: str) -> str:
     size = f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}"'
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{escape(title)}">'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" {size} role="img" aria-label="{escape(title)}">'
     return "\n".join([head, *parts, "</svg>"])
 
 
@@ -270,6 +355,14 @@ def _decades(low: float, high: float) -> list[float]:
     first, last = math.ceil(math.log10(low)), math.floor(math.log10(high))
     every = -(-(last - first + 1) // 6)
     return [10.0**i for i in range(first, last + 1, max(every, 1))]
+
+
+def _percent(value: float) -> str:
+    """
+    >>> _percent(0.925), _percent(1.0)
+    ('92.5%', '100%')
+    """
+    return f"{100 * value:.6g}%"
 
 
 def _number(value: float) -> str:

@@ -19,7 +19,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from safetensors import SafetensorError
@@ -30,6 +30,8 @@ from netdsl.train.errors import TrainError
 from netdsl.train.files import digest, publish, remove_folder, sync_folder, unwritable, write_synced
 from netdsl.train.records import Saved
 from netdsl.train.state import Run
+
+T = TypeVar("T")
 
 PREPROCESSING = "preprocessing.json"
 KEPT = 2  # the newest and the one before it
@@ -51,29 +53,60 @@ class Damaged(Exception):
     """A checkpoint that is not what was written."""
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """A run as it was at the end of a step, with what was measured there; on each of its processes the same."""
+
+    epoch: int
+    step: int
+    weights: Mapping[str, Tensor]
+    averages: Mapping[str, Tensor] | None
+    state: Mapping[str, Any]
+    measured: Mapping[str, float]
+    best: bool
+
+
+def snapshot(run: Run, *, measured: Mapping[str, float], best: bool, lasting: bool = False) -> Snapshot:
+    """`run` as it is now; every process must ask for it. One that is `lasting` stays so while the run goes on."""
+    kept = copied if lasting else _as_it_is
+    return Snapshot(
+        run.epoch,
+        run.step,
+        kept(run.weights()),
+        kept(run.averaged()),
+        kept(run.state()),
+        dict(measured),
+        best,
+    )
+
+
 def save_checkpoint(
     run: Run, folder: Path, *, measured: Mapping[str, float], best: bool, kept: int = KEPT
 ) -> Saved | None:
-    """Write the state of `run` below `folder`; None where its weights are no numbers any more.
+    """Write the state of `run` below `folder`, as `write_checkpoint` does. Every process calls it."""
+    return write_checkpoint(run, snapshot(run, measured=measured, best=best), folder, kept=kept)
 
-    Every process calls it, and the main one writes. `best` makes it the run's `best.safetensors` too. `TrainError`
-    E0637 where the disk refuses; what was saved before is untouched then.
+
+def write_checkpoint(run: Run, at: Snapshot, folder: Path, *, kept: int = KEPT) -> Saved | None:
+    """Write `run` as it was `at` some step below `folder`; None where its weights are no numbers any more.
+
+    Every process calls it, and the main one writes. The best epoch's becomes the run's `best.safetensors` too.
+    `TrainError` E0637 where the disk refuses; what was saved before is untouched then.
     """
-    weights, averages, state = run.weights(), run.averaged(), run.state()  # which takes all processes
 
     def write() -> Saved | None:
-        if not all(bool(w.isfinite().all()) for w in weights.values() if w.is_floating_point()):
+        if not all(bool(w.isfinite().all()) for w in at.weights.values() if w.is_floating_point()):
             return None
-        files = {"weights.safetensors": save(_tensors(weights)), "state.pt": _pickled(state)}
+        files = {"weights.safetensors": save(_tensors(at.weights)), "state.pt": _pickled(at.state)}
         if run.data.fitted is not None:
             files[PREPROCESSING] = json.dumps(run.data.fitted, indent=2).encode()
-        if averages is not None:
-            files["averaged.safetensors"] = save(_tensors(averages))
-        path = folder / "checkpoints" / f"epoch-{run.epoch:04}-step-{run.step:08}"
-        _write_folder(path, files, lambda partial: _manifest(run, partial, list(files), measured, best))
-        publish_weights(path, folder, best=best)
-        _prune(folder, kept, run.best_epoch)
-        return Saved(path, run.step)
+        if at.averages is not None:
+            files["averaged.safetensors"] = save(_tensors(at.averages))
+        path = folder / "checkpoints" / f"epoch-{at.epoch:04}-step-{at.step:08}"
+        _write_folder(path, files, lambda partial: _manifest(run, at, partial, list(files)))
+        publish_weights(path, folder, best=at.best)
+        _prune(folder, kept, at.state["numbers"]["best_epoch"])
+        return Saved(path, at.step)
 
     return run.processes.from_main(write)
 
@@ -114,6 +147,16 @@ def publish_weights(path: Path, folder: Path, *, best: bool) -> None:
         publish(source, folder / f"{name}.safetensors")
     if (path / PREPROCESSING).is_file():
         publish(path / PREPROCESSING, folder / PREPROCESSING)
+
+
+def publish_again(checkpoint: Checkpoint, folder: Path) -> None:
+    """Let the last and the best weights of the run be those of the run that goes on from `checkpoint`."""
+    epoch = checkpoint.state["numbers"]["best_epoch"]
+    best = [p for p in checkpoints(folder) if epoch and p.name.startswith(f"epoch-{epoch:04}-")][-1:]
+    for path in best:
+        if path != checkpoint.path:
+            publish_weights(path, folder, best=True)
+    publish_weights(checkpoint.path, folder, best=checkpoint.path in best)
 
 
 def preprocessing_beside(weights: str | Path) -> Mapping[str, Any] | None:
@@ -160,7 +203,7 @@ def newest_checkpoint(folder: Path) -> tuple[Checkpoint, list[str]]:
 def read_checkpoint(path: Path) -> Checkpoint:
     """The checkpoint at `path`, every file checked against the manifest; raises `Damaged`."""
     try:
-        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        manifest = _read_manifest(path / "manifest.json")
         for name, sum_ in manifest["files"].items():
             if digest(path / name) != sum_:
                 raise Damaged(f"`{name}` has another checksum than when it was written")
@@ -176,20 +219,53 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(path, weights, state, manifest, fitted)
 
 
-def _manifest(
-    run: Run, folder: Path, names: list[str], measured: Mapping[str, float], best: bool
-) -> dict[str, Any]:
+def _read_manifest(path: Path) -> dict[str, Any]:
+    """What a manifest says; `Damaged` where it is none, or one of a netdsl to come."""
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as problem:
+        raise Damaged(f"`{path.name}` cannot be read: {problem}") from problem
+    version = manifest.get("format") if isinstance(manifest, dict) else None
+    if isinstance(version, int) and version > FORMAT:
+        raise Damaged(f"it has format {version}, and this netdsl reads up to {FORMAT}: a newer one wrote it")
+    files = manifest.get("files") if version == FORMAT else None
+    if not isinstance(files, dict) or not {"weights.safetensors", "state.pt"} <= files.keys():
+        raise Damaged(f"`{path.name}` does not say what was written")
+    return manifest
+
+
+def _manifest(run: Run, at: Snapshot, folder: Path, names: list[str]) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "model": run.recipe.model,
-        "step": run.step,
-        "epoch": run.epoch,
-        "best": best,
-        "measured": dict(measured),
+        "step": at.step,
+        "epoch": at.epoch,
+        "best": at.best,
+        "measured": dict(at.measured),
         "threads": torch.get_num_threads(),
         "channels_last": run.channels_last,
         "files": {name: digest(folder / name) for name in names},
     }
+
+
+def copied(value: Any) -> Any:
+    """`value` with every tensor in it copied, on the CPU.
+
+    >>> here = [torch.zeros(1)]
+    >>> there = copied(here)
+    >>> here[0] += 1
+    >>> there
+    [tensor([0.])]
+    """
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, Mapping):
+        return {key: copied(item) for key, item in value.items()}
+    return type(value)(map(copied, value)) if isinstance(value, list | tuple) else value
+
+
+def _as_it_is(value: T) -> T:
+    return value
 
 
 def _tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

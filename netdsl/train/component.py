@@ -74,13 +74,18 @@ def _described(value: Any) -> Any:
 
 C = TypeVar("C", bound=Component)
 
+AS_COMPILED = "as compiled"  # in a record, beside the arguments; no argument is called that
+
+# What arguments are called in other libraries.
+ALSO_CALLED = {"learning_rate": "lr", "rate": "lr", "decay": "weight_decay", "l2": "weight_decay"}
+
 
 @dataclass(frozen=True)
 class Family(Generic[C]):
     """The components that a key takes, by name. `noun` is what one of them is called in messages.
 
-    `left_out` says of others why they are not taken, `also` how one of them is called elsewhere. `plain` are the
-    types of values that an argument may hold beside them.
+    `left_out` says of others why they are not taken, `also` what else they are called, for short, and `presets` the
+    arguments that go with such a name. `plain` are the types of values that an argument may hold beside them.
     """
 
     noun: str
@@ -88,6 +93,7 @@ class Family(Generic[C]):
     left_out: Mapping[str, str] = field(default_factory=dict[str, str])
     also: Mapping[str, str] = field(default_factory=dict[str, str])
     plain: tuple[type, ...] = ()
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
 
     @staticmethod
     def of(
@@ -96,12 +102,20 @@ class Family(Generic[C]):
         left_out: Mapping[str, str] | None = None,
         also: Mapping[str, str] | None = None,
         plain: tuple[type, ...] = (),
+        presets: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> Family[C]:
-        return Family(noun, {c.kind: c for c in classes}, left_out or {}, also or {}, plain)
+        members = {c.kind: c for c in classes}
+        return Family(noun, members, left_out or {}, also or {}, plain, presets or {})
+
+    def named(self, choice: Choice) -> Choice:
+        """`choice` by the name that the component has, where it has another one."""
+        name = self.also.get(choice.name, choice.name)
+        return replace(choice, name=name, arguments={**self.presets.get(choice.name, {}), **choice.arguments})
 
 
 def construct(choice: Choice, family: Family[C], report: Report) -> C | None:
     """The component that `choice` names, or None after reporting why there is none (E0602, E0605, E0606, E0607)."""
+    choice = family.named(choice)
     found = family.members.get(choice.name)
     if found is None:
         _report_unknown(choice, family, report)
@@ -120,10 +134,11 @@ def _report_unknown(choice: Choice, family: Family[C], report: Report) -> None:
     name = choice.name
     if name in family.left_out:
         message = f"the {family.noun} `{name}` is not supported by this trainer"
-        report.error("E0602", message, choice.span, notes=[family.left_out[name]])
+        helps = [f"known here: {listed(family.members)}"]
+        report.error("E0602", message, choice.span, notes=[family.left_out[name]], helps=helps)
         return
-    near = [f"did you mean `{family.also[name]}`?"] if name in family.also else None
-    helps = [*(near or did_you_mean(name, family.members)), f"known here: {listed(family.members)}"]
+    near = did_you_mean(name, [*family.members, *family.also])
+    helps = [*near, f"known here: {listed(family.members)}"]
     report.error("E0605", f"no {family.noun} is called `{name}`", choice.span, helps=helps)
 
 
@@ -141,6 +156,7 @@ def _construct_nested(
                     "E0607",
                     f"`{name}` of `{choice.name}` has {shown(item)}, which names no {family.noun}",
                     choice.place(name),
+                    helps=[f"known here: {listed(family.members)}"],
                 )
         parts = [
             construct(_placed(item, choice.span), family, report) if isinstance(item, Choice) else item
@@ -169,9 +185,12 @@ def _arguments_of(choice: Choice, found: type[Component], report: Report) -> dic
     arguments = dict(zip(positional, choice.positional, strict=False))
     for name, value in choice.arguments.items():
         if name in arguments:
-            report.error("E0606", f"`{name}` of `{choice.name}` is given twice", choice.place(name))
+            message = f"`{name}` of `{choice.name}` is given twice"
+            report.error("E0606", message, choice.place(name), helps=["leave one of them out"])
         elif name not in found.model_fields:
-            helps = [*did_you_mean(name, found.model_fields), f"its arguments: {signature(found)}"]
+            known = [ALSO_CALLED.get(name, "")] if ALSO_CALLED.get(name) in found.model_fields else []
+            near = [f"did you mean `{known[0]}`?"] if known else did_you_mean(name, found.model_fields)
+            helps = [*near, f"its arguments: {signature(found)}"]
             report.error(
                 "E0606", f"`{choice.name}` has no argument `{name}`", choice.place(name), helps=helps
             )
@@ -190,7 +209,10 @@ def report_arguments(
     for name, errors in by_field(problem).items():
         if not name:
             report.error(
-                "E0607", f"`{choice.name}`: {errors[0]['msg'].removeprefix('Value error, ')}", choice.span
+                "E0607",
+                f"`{choice.name}`: {errors[0]['msg'].removeprefix('Value error, ')}",
+                choice.span,
+                helps=[f"its arguments: {signature(found)}"],
             )
         elif errors[0]["type"] == "missing" and len(errors[0]["loc"]) == 1:
             report.error(
@@ -204,9 +226,10 @@ def report_arguments(
             value = dict(zip(positional, choice.positional, strict=False)) | dict(choice.arguments)
             report.error(
                 "E0607",
-                f"`{name}` of `{choice.name}` is {shown(value[name])}, which is not {expected(errors)}",
+                f"`{name}` of `{choice.name}` {_wrong(value[name], errors)}, which is not {expected(errors)}",
                 choice.place(place.get(name, name)),
                 f"expected {expected(errors)}",
+                helps=[_otherwise(name, found)],
             )
 
 
@@ -231,6 +254,7 @@ _EXPECTED = {
     "missing": "a longer list",
     "literal_error": "one of {expected}",
     "model_type": "a data source",
+    "is_instance_of": "a `fn` of the file",
 }
 
 
@@ -254,6 +278,28 @@ def expected(errors: Sequence[ErrorDetails]) -> str:
         if word not in words:
             words.append(word)
     return " or ".join(words)
+
+
+def _wrong(value: Value, errors: Sequence[ErrorDetails]) -> str:
+    """What is wrong: a value, or what one of a list is."""
+    place = errors[0]["loc"][1:]
+    if (
+        len(errors) == 1
+        and isinstance(value, (list, tuple))
+        and len(place) == 1
+        and isinstance(place[0], int)
+    ):
+        items = list(value)
+        return f"has {shown(items[place[0]])}" if place[0] < len(items) else f"is {shown(value)}"
+    return f"is {shown(value)}"
+
+
+def _otherwise(name: str, found: type[Component]) -> str:
+    """What an argument is where nothing is said, or that something has to be said."""
+    field = found.model_fields[name]
+    if field.is_required():
+        return f"its arguments: {signature(found)}"
+    return f"where nothing is said, it is `{name} = {shown(field.default)}`"
 
 
 def signature(found: type[Component]) -> str:

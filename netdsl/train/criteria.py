@@ -6,28 +6,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import ConfigDict
 
 from netdsl.diagnostics import Report
-from netdsl.elaborate.criteria import block_of, criterion, inputs_of
+from netdsl.elaborate.criteria import block_of, called_with, criterion, function_of, inputs_of
 from netdsl.elaborate.program import Program
 from netdsl.elaborate.settings import Choice
+from netdsl.elaborate.values import display
 from netdsl.ir.graph import Graph
 from netdsl.ir.text import print_graph
 from netdsl.ir.types import Tensor as TensorType
 from netdsl.ir.types import Type
+from netdsl.source import Span
+from netdsl.train.component import AS_COMPILED
 from netdsl.train.data.base import Target
 from netdsl.train.endings import gives
+from netdsl.train.errors import TrainError
 from netdsl.train.losses.base import Gives, Loss
 from netdsl.train.metrics.base import DECISIONS, VALUES, Kind, Sums, Task
+from netdsl.train.schedules import SCHEDULES, FileFunction
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-AS_COMPILED = "as compiled"  # in a record, beside the arguments; no argument is called that
 INPUTS = {"prediction", "target"}
+TRIED = 3  # times that a function of the time is called with, before any run
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,10 @@ class BlockLoss(Loss):
         return self.block.targets
 
     @property
+    def mixable(self) -> bool:  # type: ignore[override]
+        return self.targets == "values"
+
+    @property
     def gives(self) -> Gives:  # type: ignore[override]
         return self.block.gives
 
@@ -125,7 +135,7 @@ class Criteria:
 
     def __init__(self, program: Program, outputs: Sequence[Type], graph: Graph | None) -> None:
         self.program, self.graph = program, graph
-        self.output = outputs[0] if len(outputs) == 1 and isinstance(outputs[0], TensorType) else None
+        self.output = outputs[0] if outputs and isinstance(outputs[0], TensorType) else None
 
     def has(self, name: str) -> bool:
         return block_of(self.program, name) is not None
@@ -163,6 +173,65 @@ class Criteria:
         if found is None or not self._suits(key, choice, found[0], report):
             return None
         return make(block=Block(block.name, found[1], found[0], block.targets, block.gives, pairs))
+
+    def resolved(self, choice: Choice, report: Report) -> Choice | None:
+        """`choice`, a schedule, with each `fn` of the file in its place; None after reporting one that will not do."""
+        found = SCHEDULES.members.get(choice.name)
+        names = list(found.model_fields) if found else []
+        before = len(report.errors)
+
+        def put(name: str, value: Any, place: str | int) -> Any:
+            if isinstance(value, (list, tuple)):
+                return [put(name, item, place) for item in value]
+            if not isinstance(value, Choice) or found is None:
+                return value
+            if name in found.nested:
+                return self.resolved(value, report) or value
+            if name not in found.functions:
+                return value
+            return self._function(value, choice.place(place), report)
+
+        positional = [put(n, v, i) for i, (n, v) in enumerate(zip(names, choice.positional, strict=False))]
+        positional += choice.positional[len(names) :]
+        arguments = {name: put(name, value, name) for name, value in choice.arguments.items()}
+        if len(report.errors) > before:
+            return None
+        return replace(choice, arguments=arguments, positional=tuple(positional))
+
+    def _function(self, choice: Choice, span: Span | None, report: Report) -> Any:
+        """The `fn` that `choice` names, called for some times; as it is where the file has none of that name."""
+        declared = function_of(self.program, choice.name)
+        if declared is None:
+            return choice
+        program, at = self.program, choice.span or span or declared.decl.name.span
+        given = [name for name in choice.arguments if name != AS_COMPILED]
+        if given or choice.positional:
+            message, help = f"`{choice.name}` is called with the time alone", f"write `{choice.name}`"
+            report.error("E0607", message, at, helps=[help])
+            return choice
+
+        def call(time: int) -> float:
+            problems = Report()
+            value = called_with(program, declared, time, at, problems)
+            if isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value):
+                return float(value)
+            said = (
+                problems.errors[0].message
+                if problems.errors
+                else f"it gives {display(value)}, no finite number"
+            )
+            helps = ["it is called with the number of the epoch, or of the step, from 0"]
+            raise TrainError(
+                "E0607", f"`{choice.name}` cannot be a schedule", at, [f"for {time}: {said}"], helps
+            )
+
+        function = FileFunction(choice.name, declared.decl.span.text, call)
+        try:
+            for time in range(TRIED):
+                function(time)
+        except TrainError as problem:
+            report.add(problem.diagnostic)
+        return function
 
     def _suits(self, key: str, choice: Choice, graph: Graph, report: Report) -> bool:
         """Whether the block gives one number, or one for each sample or element, and learns nothing itself."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from netdsl.ir.graph import Graph
 from netdsl.source import Span
-from netdsl.train.checkpoint import checkpoints, read_checkpoint
+from netdsl.train.checkpoint import Damaged, checkpoints, read_checkpoint
 from netdsl.train.errors import TrainError
 from netdsl.train.loop import fit
 from netdsl.train.records import Step, Stopped
@@ -86,7 +86,7 @@ def _at_last_checkpoint(run: Run, folder: Path, bad: int) -> Run | None:
             continue
         try:
             found = read_checkpoint(path)
-        except Exception:  # damaged: the one before it does as well
+        except Damaged:  # the one before it does as well
             continue
         begun = _again(run)
         begun.load(found.weights, found.state)
@@ -267,7 +267,8 @@ def not_finite(
     run: Run, folder: Path, first: Mapping[str, Tensor] | None, stopped: Stopped, graph: Graph | None
 ) -> TrainError:
     """That a run has ended for this (E0634), with what made it so where that can be found out."""
-    culprit = find_culprit(run, folder, first, stopped.step) if run.processes.size == 1 else None
+    able = run.processes.main and run.processes.whole_model
+    culprit = find_culprit(run, folder, first, stopped.step) if able else None
     recipe = run.recipe
     helps = [
         f"a smaller learning rate than {recipe.optimizer.lr:g}, or `clip_norm = 1.0`, may keep it finite"

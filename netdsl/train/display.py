@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import perf_counter
 from types import TracebackType
 
 from rich.console import Console
@@ -10,6 +11,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from netdsl.train.records import Epoch, Record, Started, Step, Stopped
 
 SHARES = ("accuracy", "f1_score")  # shown as percentages
+PACE = (
+    0.1  # seconds between what is drawn: rows of short epochs are drawn together, as each costs a millisecond
+)
 
 
 class Display:
@@ -25,6 +29,8 @@ class Display:
         self.live = self.out if self.out.is_terminal else live or Console(stderr=True)
         self.started: Started | None = None
         self.widths: dict[str, int] = {}
+        self.waiting: list[str] = []  # rows that are still to be drawn
+        self.drawn = 0.0  # when the last ones were
         self.task: TaskID | None = None
         self.progress = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
@@ -42,6 +48,7 @@ class Display:
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._draw()
         self.progress.stop()
 
     def __call__(self, record: Record) -> None:
@@ -49,9 +56,12 @@ class Display:
             self._start(record)
         elif isinstance(record, Step):
             self._advance(record)
+            self._draw_at_times()
         elif isinstance(record, Epoch):
             self._row(record)
+            self._draw_at_times()
         elif isinstance(record, Stopped):
+            self._draw()
             self.progress.stop()
             if record.reason != "not finite":  # which is an error, and said as one
                 self._say(_ending(record))
@@ -84,19 +94,36 @@ class Display:
     def _row(self, record: Epoch) -> None:
         cells = {"epoch": str(record.epoch)}
         cells |= {name.replace("_", " "): _shown(name, value) for name, value in record.measured.items()}
-        cells |= {"lr": f"{record.lr:g}", "seconds": f"{record.seconds:.1f}"}
+        cells |= {"lr": f"{record.lr:g}", "seconds": _seconds(record.seconds)}
         if not self.widths:
             self.widths = {name: max(len(name), 7) for name in cells}
-            self._say("  ".join(name.rjust(width) for name, width in self.widths.items()))
+            self.waiting.append("  ".join(name.rjust(width) for name, width in self.widths.items()))
         row = "  ".join(cells[name].rjust(width) for name, width in self.widths.items())
-        self._say(row + ("  best" if record.best else ""))
+        self.waiting.append(row + ("  best" if record.best else ""))
+
+    def _draw_at_times(self) -> None:
+        if self.waiting and perf_counter() - self.drawn >= PACE:
+            self._draw()
+
+    def _draw(self) -> None:
+        """Draw the rows that wait."""
+        if self.waiting:
+            self._say("\n".join(self.waiting))
+            self.waiting.clear()
+            self.drawn = perf_counter()
 
     def _say(self, text: str) -> None:
         self.out.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
 def _shown(name: str, value: float) -> str:
-    return f"{value:.2%}" if name.split("_", 1)[1] in SHARES else f"{value:.4f}"
+    if name.split("_", 1)[1] in SHARES:
+        return f"{value:.2%}"
+    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.4g}"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f}" if seconds >= 1 else f"{seconds:.3f}"
 
 
 def _ending(record: Stopped) -> str:

@@ -83,6 +83,8 @@ MISSING = {
 
 def check_ending(recipe: Recipe, graph: Graph | None, report: Report) -> None:
     """Report a model that surely gives no probabilities where its loss takes some (E0642)."""
+    if recipe.loss.kind == "GaussianNLLLoss":
+        _check_variance(recipe, graph, report)
     found, missing = ending(graph), MISSING.get(recipe.loss.kind)
     if found is None or missing is None:
         return
@@ -96,6 +98,20 @@ def check_ending(recipe: Recipe, graph: Graph | None, report: Report) -> None:
     also = [Label(span, "the loss is chosen here")] if span and node.span else []
     message = f"no {missing[0]} before `{recipe.loss.kind}`, but `{name}`"
     report.error("E0642", message, node.span or span, label, also=also, helps=[missing[1]])
+
+
+SIGNED = UNBOUNDED - {"relu", "relu6", "softplus"}
+
+
+def _check_variance(recipe: Recipe, graph: Graph | None, report: Report) -> None:
+    """Report a variance, the second output, that may be negative."""
+    found = list(activations_before(graph)) if graph is not None else []
+    if len(found) != 2 or _plain(found[1][0]) not in SIGNED:
+        return
+    kind, node = found[1]
+    message = f"the variance that `{recipe.loss.kind}` takes is made by `{kind}`, and may be negative"
+    helps = ["end the second output with `-> Softplus`"]
+    report.error("E0642", message, node.span or recipe.places.of("loss"), helps=helps)
 
 
 def _plain(kind: str) -> str:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from netdsl.train.batches import in_order, prepare_on
 from netdsl.train.data.base import Part
 from netdsl.train.metrics.base import Tally
+from netdsl.train.outputs import main_output, taken
 from netdsl.train.precision import precision
 from netdsl.train.processes import ALONE, Processes
 from netdsl.train.recipe import Recipe
@@ -36,14 +37,15 @@ def measured(
     task, metrics = recipe.task, recipe.named_metrics
     with precision(recipe, device):
         for x, y, counted in in_order(split, prepare, device, processes):
-            output = model(x)
+            given = model(x)
+            output = main_output(given)
             for name, metric in metrics.items():
                 if name not in tallies:
                     tallies[name] = metric.tally(output, task)
                 if counted:
                     metric.add(tallies[name], output.float(), y, task)
             if counted:
-                total += worth(recipe, loss(output, y), y)
+                total += worth(recipe, loss(taken(given, recipe), y), y)
     model.train(training)
     summed, count = processes.total(total).tolist()
     found = {"loss": summed / count if count else float("nan")}

@@ -87,7 +87,11 @@ class Together(Processes):
     @contextmanager
     def alive(self) -> Iterator[None]:
         try:
-            yield
+            with warnings.catch_warnings():
+                warnings.filterwarnings(
+                    "ignore", "Grad strides do not match"
+                )  # which costs a copy, and is said once
+                yield
         except RuntimeError as problem:
             if not any(word in str(problem).lower() for word in GONE):
                 raise

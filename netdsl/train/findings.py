@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from netdsl.train.batches import at_once, prepare_on
 from netdsl.train.data import Data
+from netdsl.train.outputs import main_output, taken
 from netdsl.train.recipe import Recipe
 from netdsl.train.runs import RunFolder
 from netdsl.train.state import Run
@@ -81,9 +82,10 @@ def looked_at(
     begin = perf_counter()
     seen = _Seen(recipe, data)
     for start, x, y in _batches(recipe, data, device, channels_last):
-        output = model(x).float()
+        given = model(x)
+        output = main_output(given).float()
         y = as_compared(y, recipe, output)
-        seen.add(start, output, y if y.is_floating_point() else y.long())
+        seen.add(start, output, y if y.is_floating_point() else y.long(), taken(given, recipe))
     seconds = perf_counter() - begin
     return Findings(
         len(data.valid),
@@ -113,7 +115,7 @@ class _Seen:
         self.classes = recipe.loss.targets == "classes"
         self.binary = recipe.loss.targets == "values" and recipe.loss.binary
         self.middle = 0.5 if recipe.loss.gives == "probabilities" else 0.0
-        self.low = recipe.loss.low
+        self.low, self.scores = recipe.loss.low, recipe.loss.scores
         names = data.names or (recipe.data.sample().target.names if recipe.data else ())
         self.names = tuple(names) or (("0", "1") if self.binary else ())
         self.confusion: Tensor | None = None
@@ -121,14 +123,17 @@ class _Seen:
         self.every = max(1, len(data.valid) // POINTS)
         self.worst: list[tuple[float, int, Tensor, Tensor]] = []  # loss, number, target, output
 
-    def add(self, start: int, output: Tensor, y: Tensor) -> None:
-        if self.classes or self.binary:
+    def add(self, start: int, output: Tensor, y: Tensor, given: Any) -> None:
+        """`given` is what the loss takes, of which `output` is the first."""
+        if not self.scores:
+            pass  # which neither tell classes nor are what the targets are
+        elif self.classes or self.binary:
             self._count(output, y)
         else:
             chosen = slice((-start) % self.every, None, self.every)
             both = zip(y[chosen].flatten().tolist(), output[chosen].flatten().tolist(), strict=True)
             self.pairs += [pair for pair, _ in zip(both, range(POINTS - len(self.pairs)), strict=False)]
-        losses = self.loss(output, y)
+        losses = self.loss(given, y)
         losses = losses.nan_to_num(float("inf")) if len(losses) == len(y) else losses.new_zeros(len(y))
         top = losses.topk(min(WORST, len(losses)))
         for value, index in zip(top.values.tolist(), top.indices.tolist(), strict=True):
@@ -157,14 +162,14 @@ class _Seen:
         return tuple(tuple(row) for row in self.confusion.view(count, count).tolist())
 
 
-def each_loss(recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
+def each_loss(recipe: Recipe) -> Callable[[Any, Tensor], Tensor]:
     """The recipe's loss, for each sample by itself; a mean over what a sample has several of."""
     made: Any = recipe.loss.build()
     if hasattr(made, "reduction"):
         made.reduction = "none"
 
-    def each(output: Tensor, y: Tensor) -> Tensor:
-        losses = made.to(output.device)(output, y)
+    def each(output: Any, y: Tensor) -> Tensor:
+        losses = made.to(y.device)(output, y)
         return losses.flatten(1).mean(1) if losses.dim() > 1 else losses.reshape(-1)
 
     return each

@@ -13,6 +13,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,10 @@ class History:
     def __init__(self, folder: Path, columns: Sequence[str], *, epoch: int = 0, step: int = 0) -> None:
         self.columns = ("epoch", "step", "lr", *columns, "seconds")
         self.epochs = [row for row in read_history(folder / "history.csv") if row.epoch <= epoch]
-        rows = [row for row in _rows(folder / "steps.csv") if len(row) == len(STEPS) and _upto(row[0], step)]
+        steps = [each for each in read_steps(folder / "steps.csv") if each.step <= step]
         lines = [line for line in read_lines(folder / "history.jsonl") if _is_before(line, epoch, step)]
         self._epochs = _Appended(folder / "history.csv", [_csv(self.columns), *map(self._row, self.epochs)])
-        self._steps = _Appended(folder / "steps.csv", [_csv(STEPS), *map(_csv, rows)])
+        self._steps = _Appended(folder / "steps.csv", [_csv(STEPS), *map(_step_row, steps)])
         self._lines = _Appended(folder / "history.jsonl", [json.dumps(line) + "\n" for line in lines])
 
     def __call__(self, record: Record) -> None:
@@ -44,9 +45,8 @@ class History:
             self._epochs.add(self._row(record))
             self._lines.add(_line("epoch", described(record)))
         elif isinstance(record, Step):
-            values = (record.step, record.epoch, record.loss, record.lr, record.grad_norm)
-            self._steps.add(_csv("" if value is None else value for value in values))
-            self._lines.add(_line("step", dict(zip(STEPS, values, strict=True))))
+            self._steps.add(_step_row(record))
+            self._lines.add(_line("step", {name: getattr(record, name) for name in STEPS}))
 
     def sync(self) -> None:
         """Wait until all of it is on the disk."""
@@ -74,35 +74,41 @@ def described(epoch: Epoch) -> dict[str, Any]:
 
 
 def read_history(path: Path) -> list[Epoch]:
-    """The epochs in a `history.csv`; none where there is no such file. A row that is cut off is none."""
+    """The epochs in a `history.csv`, up to a row that is none; none at all where there is no such file."""
     rows = _rows(path)
     names = rows[0][3:-1] if rows else []
     epochs: list[Epoch] = []
     for row in rows[1:]:
-        if len(row) != len(rows[0]):
+        try:
+            number, step, rate, *values, seconds = row
+            measured = {name: float(value) for name, value in zip(names, values, strict=True) if value}
+            epochs.append(Epoch(int(number), int(step), float(rate), measured, float(seconds)))
+        except ValueError:  # as a machine leaves it that stops while it writes
             break
-        measured = {name: float(value) for name, value in zip(names, row[3:-1], strict=True) if value}
-        epochs.append(Epoch(int(row[0]), int(row[1]), float(row[2]), measured, float(row[-1])))
     return epochs
 
 
 def read_steps(path: Path) -> list[Step]:
-    """The records of steps in a `steps.csv`."""
-    return [
-        Step(int(row[0]), int(row[1]), float(row[2]), float(row[3]), float(row[4]) if row[4] else None)
-        for row in _rows(path)[1:]
-        if len(row) == len(STEPS)
-    ]
+    """The records of steps in a `steps.csv`, up to a row that is none."""
+    steps: list[Step] = []
+    for row in _rows(path)[1:]:
+        try:
+            step, epoch, loss, rate, norm = row
+            found = Step(int(step), int(epoch), float(loss), float(rate), float(norm) if norm else None)
+        except ValueError:
+            break
+        steps.append(found)
+    return steps
 
 
 def read_lines(path: Path) -> Iterator[Mapping[str, Any]]:
     """The records in a `history.jsonl`, up to one that is cut off."""
-    if not path.is_file():
-        return
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for text in _text(path).split("\n"):
         try:
             line = json.loads(text)
         except ValueError:
+            return
+        if not isinstance(line, dict):
             return
         yield line
 
@@ -159,19 +165,32 @@ def _line(kind: str, values: Mapping[str, Any]) -> str:
 
 
 def _is_before(line: Mapping[str, Any], epoch: int, step: int) -> bool:
-    return line["epoch"] <= epoch if line.get("record") == "epoch" else line.get("step", step + 1) <= step
+    number, last = (line.get("epoch"), epoch) if line.get("record") == "epoch" else (line.get("step"), step)
+    return isinstance(number, int) and number <= last
 
 
 def _rows(path: Path) -> list[list[str]]:
-    if not path.is_file():
-        return []
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = _text(path)
     whole = text[: text.rfind("\n") + 1]  # a last line without an end is cut off
-    return [row for row in csv.reader(io.StringIO(whole)) if row]
+    rows: list[list[str]] = []
+    with suppress(csv.Error):
+        rows += (row for row in csv.reader(io.StringIO(whole)) if row)
+    return rows
 
 
-def _upto(text: str, step: int) -> bool:
-    return text.isdecimal() and int(text) <= step
+def _text(path: Path) -> str:
+    """The text of a file, with what is none in it replaced; E0639 where it cannot be read."""
+    if not path.exists():
+        return ""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError as problem:
+        reason = (problem.strerror or str(problem)).lower()
+        raise TrainError("E0639", f"`{path}` cannot be read: {reason}") from problem
+
+
+def _step_row(step: Step) -> str:
+    return _csv("" if value is None else value for value in (getattr(step, name) for name in STEPS))
 
 
 def _csv(row: Any) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor
 from netdsl.train.capture import Captured, can_capture
 from netdsl.train.descent import backward, descend
 from netdsl.train.evaluation import measured
+from netdsl.train.outputs import compare
 from netdsl.train.records import Epoch, Step, Stopped
 from netdsl.train.shares import WHOLE, Part, among, parts_of
 from netdsl.train.state import Run
@@ -136,8 +137,8 @@ def _gradients(
     for part, (x, y) in zip(parts, batches, strict=True):
         with among(run, part, due=y is batches[-1][1]) if run.processes.size > 1 else _ALONE:
             with run.precision():
-                output = run.network(x)
-                loss = (run.loss if part.factor is None else run.part_loss)(output, y)
+                criterion = run.loss if part.factor is None else run.part_loss
+                loss, output = compare(criterion, run.network(x), y, run.recipe)
             if part.factor is not None:
                 loss = loss * part.factor
             learned = loss if run.processes.size == 1 else loss * run.processes.size  # gradients are averaged

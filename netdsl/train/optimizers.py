@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import torch
 
 Share = Field(0, ge=0)
+Momentum = Field(0, ge=0, le=1)  # torch takes more, of which every run diverges
+Decay = Annotated[float, Field(ge=0, lt=1)]
+Betas = Annotated[tuple[Decay, Decay], BeforeValidator(as_tuple)]
 
 NOT_OF_A_GROUP = ("foreach", "fused", "maximize")  # arguments that are the same for all parameters
 
@@ -66,7 +69,7 @@ class SGD(Optimizer):
     keyword_only = ("maximize", "foreach", "fused")
 
     lr: float = Field(1e-3, ge=0)
-    momentum: float = Share
+    momentum: float = Momentum
     dampening: float = 0
     weight_decay: float = Share
     nesterov: bool = False
@@ -85,7 +88,7 @@ class Adam(Optimizer):
     keyword_only = ("foreach", "maximize", "fused", "decoupled_weight_decay")
 
     lr: float = Field(1e-3, ge=0)
-    betas: Pair = (0.9, 0.999)
+    betas: Betas = (0.9, 0.999)
     eps: float = Field(1e-8, ge=0)
     weight_decay: float = Share
     amsgrad: bool = False
@@ -99,7 +102,7 @@ class AdamW(Optimizer):
     keyword_only = ("maximize", "foreach", "fused")
 
     lr: float = Field(1e-3, ge=0)
-    betas: Pair = (0.9, 0.999)
+    betas: Betas = (0.9, 0.999)
     eps: float = Field(1e-8, ge=0)
     weight_decay: float = Field(1e-2, ge=0)
     amsgrad: bool = False
@@ -112,7 +115,7 @@ class NAdam(Optimizer):
     keyword_only = ("foreach", "maximize")
 
     lr: float = Field(2e-3, ge=0)
-    betas: Pair = (0.9, 0.999)
+    betas: Betas = (0.9, 0.999)
     eps: float = Field(1e-8, ge=0)
     weight_decay: float = Share
     momentum_decay: float = Field(4e-3, ge=0)
@@ -125,7 +128,7 @@ class RAdam(Optimizer):
     keyword_only = ("foreach", "maximize")
 
     lr: float = Field(1e-3, ge=0)
-    betas: Pair = (0.9, 0.999)
+    betas: Betas = (0.9, 0.999)
     eps: float = Field(1e-8, ge=0)
     weight_decay: float = Share
     decoupled_weight_decay: bool = False
@@ -137,7 +140,7 @@ class Adamax(Optimizer):
     keyword_only = ("maximize",)
 
     lr: float = Field(2e-3, ge=0)
-    betas: Pair = (0.9, 0.999)
+    betas: Betas = (0.9, 0.999)
     eps: float = Field(1e-8, ge=0)
     weight_decay: float = Share
     foreach: bool | None = None
@@ -148,10 +151,10 @@ class RMSprop(Optimizer):
     keyword_only = ("foreach", "maximize")  # in torch `capturable` stands before them
 
     lr: float = Field(1e-2, ge=0)
-    alpha: float = Field(0.99, ge=0)
+    alpha: float = Field(0.99, ge=0, le=1)
     eps: float = Field(1e-8, ge=0)
     weight_decay: float = Share
-    momentum: float = Share
+    momentum: float = Momentum
     centered: bool = False
     foreach: bool | None = None
     maximize: bool = False
@@ -197,7 +200,9 @@ class Rprop(Optimizer):
     keyword_only = ("foreach", "maximize")
 
     lr: float = Field(1e-2, ge=0)
-    etas: Pair = (0.5, 1.2)
+    etas: Annotated[
+        tuple[Annotated[float, Field(gt=0, lt=1)], Annotated[float, Field(gt=1)]], BeforeValidator(as_tuple)
+    ] = (0.5, 1.2)
     step_sizes: Pair = (1e-6, 50)
     foreach: bool | None = None
     maximize: bool = False
@@ -218,14 +223,14 @@ class Adafactor(Optimizer):
 
 
 class Muon(Optimizer):
-    """For matrices; the other parameters of a model have an optimizer of their own, or are frozen."""
+    """For matrices alone, as the weights of `Linear`: a recipe has one optimizer, so all else of a model is frozen."""
 
     keyword_only = ()
     axes = 2
 
     lr: float = Field(1e-3, ge=0)
     weight_decay: float = Field(0.1, ge=0)
-    momentum: float = Field(0.95, ge=0)
+    momentum: float = Field(0.95, ge=0, le=1)
     nesterov: bool = True
     ns_coefficients: Annotated[tuple[float, float, float], BeforeValidator(as_tuple)] = (
         3.4445,
@@ -244,7 +249,7 @@ class SparseAdam(Optimizer):
     sparse = True
 
     lr: float = Field(1e-3, gt=0)
-    betas: Pair = (0.9, 0.999)
+    betas: Betas = (0.9, 0.999)
     eps: float = Field(1e-8, gt=0)
     maximize: bool = False
 

@@ -2,33 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from netdsl.backends.weights import load_weights
-from netdsl.train.batches import MEASURE_BATCH, prepare_on
+from netdsl.train.batches import at_once
 from netdsl.train.checkpoint import preprocessing_beside
-from netdsl.train.data import Data
+from netdsl.train.data import Data, Tokens
+from netdsl.train.data.sequence import Sequence as Series
 from netdsl.train.evaluation import measured
 from netdsl.train.findings import Findings, looked_at
-from netdsl.train.foreign import inputs_beside, read_samples
+from netdsl.train.foreign import Known, Samples, found_files, is_continued, known_of, read_samples
+from netdsl.train.foreign.continued import Ask, series_steps, text_steps, token_names
 from netdsl.train.loading import (
     Model,
-    check_data,
     find_device,
     load_data,
+    load_whole,
     make_model,
     try_model,
 )
+from netdsl.train.outcome import Prediction, names_of, said
 from netdsl.train.recipe import Recipe
 from netdsl.train.residence import placed
+from netdsl.train.runner import Runner, laid_out, threads_of
+from netdsl.train.samples import check_data
 from netdsl.train.targets import compared
+
+__all__ = ["ANYHOW", "Evaluation", "Manner", "Prediction", "evaluate", "examine", "predict"]
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a run computed, which decides the last bits: its threads and memory layout; `device` where it was."""
+
+    threads: int | None = None
+    channels_last: bool = False
+    device: str | None = None
+
+    @classmethod
+    def of_run(cls, environment: Mapping[str, object]) -> Manner:
+        """That of a run, by the environment that it has written down; of a device that is not here, the best one."""
+        threads, device = environment.get("threads"), str(environment.get("device") or "")
+        here = device == "cpu" or (device.startswith("cuda") and torch.cuda.is_available())
+        return cls(
+            threads if isinstance(threads, int) else None,
+            bool(environment.get("channels_last")),
+            device if here else None,
+        )
+
+
+ANYHOW = Manner()
 
 
 @dataclass(frozen=True)
@@ -40,21 +70,6 @@ class Evaluation:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """What a model makes of a file, or of one `row` of it, counted from 1.
-
-    Of classes, the `label`, and how sure it is, from 0 to 1, of each; of values, the `values` by name.
-    """
-
-    path: Path
-    label: str = ""
-    probability: float = 0.0
-    probabilities: dict[str, float] = field(default_factory=dict[str, float])
-    values: dict[str, float] = field(default_factory=dict[str, float])
-    row: int | None = None
-
-
 def evaluate(
     model: Model,
     recipe: Recipe,
@@ -63,22 +78,33 @@ def evaluate(
     data: Data | None = None,
     device: str | None = None,
     download: bool = False,
+    manner: Manner = ANYHOW,
+    whole: bool = False,
+    known_by: str | Path | None = None,
 ) -> Evaluation:
     """The loss and metrics of `recipe` on its validation part; `weights` as `netdsl.load_weights` takes them.
 
-    Raises `TrainError` for the recipe and its data, `WeightsError` for weights that do not fit.
+    What preprocessing has learned lies beside `weights`, or beside `known_by` where the model has them already.
+
+    With `whole`, on the test part of its data, or on all of it where there is none: it is none that was learned from.
+    In the `manner` of a run, the numbers are those that its history has. Raises `TrainError` for the recipe and its
+    data, `WeightsError` for weights that do not fit.
     """
-    place = find_device(device)
-    fitted = preprocessing_beside(weights) if weights is not None and data is None else None
-    data, _ = placed(data or load_data(recipe, download=download, fitted=fitted), place)
+    place = find_device(device or manner.device)
+    beside = known_by or weights
+    fitted = preprocessing_beside(beside) if beside is not None and data is None else None
+    load = load_whole if whole else load_data
+    data, _ = placed(data or load(recipe, download=download, fitted=fitted), place)
     check_data(data, recipe)
     module = make_model(model, recipe)
     if weights is not None:
         load_weights(module, weights)
-    data = compared(data, recipe, try_model(module, recipe, data, place))
-    start = perf_counter()
-    found = measured(module, recipe, data.valid, place)
-    return Evaluation(len(data.valid), found, perf_counter() - start)
+    with threads_of(manner.threads):
+        data = compared(data, recipe, try_model(module, recipe, data, place))
+        module = laid_out(module.to(place), manner.channels_last)
+        start = perf_counter()
+        found = measured(module, recipe, data.valid, place, manner.channels_last)
+        return Evaluation(len(data.valid), found, perf_counter() - start)
 
 
 def examine(
@@ -94,7 +120,6 @@ def examine(
     return looked_at(module, recipe, data, place)
 
 
-@torch.inference_mode()
 def predict(
     model: Model,
     recipe: Recipe,
@@ -102,66 +127,86 @@ def predict(
     *,
     weights: str | Path | None = None,
     device: str | None = None,
+    steps: int | None = None,
+    manner: Manner = ANYHOW,
+    known_by: str | Path | None = None,
 ) -> list[Prediction]:
-    """What the model makes of each file: an image, or the rows of a table or the lines of a text, each by itself.
+    """What the model makes of each file: an image, the rows of a table, the lines of a text, or how a series goes on.
 
-    They go through what the recipe's data went through, as it is written down beside `weights`. The data itself
-    need not be there. E0636 where a file does not hold such samples.
+    A folder stands for the images in it. Samples go through what the recipe's data went through, as it is written down
+    beside `weights`, or `known_by` where the model has them already; the data itself need not be there. `steps` is how
+    far a series or a text goes on. E0636 where a file does not hold such samples; then nothing is predicted.
     """
-    known = inputs_beside(weights)
-    fitted = preprocessing_beside(weights) if weights is not None else None
-    given = [read_samples(recipe, Path(file), known, fitted) for file in files]
-    place = find_device(device)
+    known = known_of(recipe, known_by or weights)
+    found = found_files(files, known)
+    folders = [folder for folder in (recipe.folder, Path.cwd()) if folder is not None]
+    continued = {path for path in found if is_continued(known, path)}
+    given = [read_samples(path, known, recipe, folders) for path in found if path not in continued]
+    with _asking(model, recipe, weights, device, manner) as ask:
+        done = list(_made_of(given, recipe, known, ask))
+        for path in found:
+            if path in continued:
+                done += _continued(path, recipe, known, ask, steps)
+    places = {path: number for number, path in enumerate(found)}
+    return sorted(done, key=lambda each: places[each.path])
+
+
+@contextmanager
+def _asking(
+    model: Model, recipe: Recipe, weights: str | Path | None, device: str | None, manner: Manner
+) -> Iterator[Ask]:
+    """A function from samples to outputs, for a while."""
+    place = find_device(device or manner.device)
     module = make_model(model, recipe)
     if weights is not None:
         load_weights(module, weights)
-    module.to(place).eval()
-    prepare, names = prepare_on(place, recipe), output_names(recipe, known)
-    predictions: list[Prediction] = []
-    for path, samples in zip(map(Path, files), given, strict=True):
-        for start in range(0, len(samples.x), MEASURE_BATCH):
-            output = module(prepare(samples.x[start : start + MEASURE_BATCH].to(place))).float().cpu()
-            for number, one in enumerate(output, start + 1):
-                predictions.append(said(path, number if samples.rows else None, one, recipe, names))
-    return predictions
+    with threads_of(manner.threads), torch.inference_mode():
+        yield Runner(module, recipe, place, manner.channels_last)
 
 
-def said(path: Path, row: int | None, output: Tensor, recipe: Recipe, names: Sequence[str]) -> Prediction:
-    """One sample's output in words: a class, or values; of several places, the share of each class."""
-    loss = recipe.loss
-    if loss.targets == "classes":
-        shares = output.exp() if loss.gives == "log-probabilities" else output.softmax(0)
-        if output.dim() > 1:  # a class for every place
-            shares = torch.bincount(output.argmax(0).flatten(), minlength=len(output)) / output[0].numel()
-    elif loss.binary and (output.numel() == 1 or output.dim() > 1):
-        high = output if loss.gives == "probabilities" else output.sigmoid()
-        share = high if output.numel() == 1 else (high > 0.5).float()
-        shares = torch.stack([1 - share.mean(), share.mean()])
-    else:
-        values = output.flatten().tolist()
-        named = names if len(names) == len(values) else named_values(len(values))
-        return Prediction(path, values=dict(zip(named, values, strict=True)), row=row)
-    called = names if len(names) == len(shares) else [str(number) for number in range(len(shares))]
-    by_name = dict(zip(called, shares.tolist(), strict=True))
-    label = max(by_name, key=lambda name: by_name[name])
-    return Prediction(path, label, by_name[label], by_name, row=row)
+def _made_of(given: Sequence[Samples], recipe: Recipe, known: Known, ask: Ask) -> Iterator[Prediction]:
+    """Predictions in the order of the samples, which are asked about in batches as where a model is measured."""
+    names = names_of(recipe, known)
+    for batch, x in _batches(given):
+        for (samples, row), output in zip(batch, ask(x), strict=True):
+            place = row + 1 if samples.rows else None
+            yield replace(said(samples.path, output, recipe, names), row=place, size=samples.size)
 
 
-def named_values(count: int) -> list[str]:
-    return ["value"] if count == 1 else [f"value {number}" for number in range(1, count + 1)]
+def _batches(given: Sequence[Samples]) -> Iterator[tuple[list[tuple[Samples, int]], Tensor]]:
+    """All samples, with those of one shape that follow each other together, of whatever files they are."""
+    waiting: list[Tensor] = []
+    whose: list[tuple[Samples, int]] = []
+    for samples in given:
+        x, start = samples.read(), 0
+        if waiting and waiting[0].shape[1:] != x.shape[1:]:
+            yield whose, torch.cat(waiting)
+            waiting, whose = [], []
+        while start < len(x):
+            part = x[start : start + at_once(x) - len(whose)]
+            waiting.append(part)
+            whose += [(samples, start + number) for number in range(len(part))]
+            start += len(part)
+            if len(whose) == at_once(x):
+                yield whose, torch.cat(waiting)
+                waiting, whose = [], []
+    if waiting:
+        yield whose, torch.cat(waiting)
 
 
-def output_names(recipe: Recipe, known: Mapping[str, Any]) -> Sequence[str]:
-    """The names of classes, or of values, as far as there are any."""
-    classes = known.get("classes")
-    if isinstance(classes, list):
-        return classes
-    target = recipe.data.sample().target if recipe.data else None
-    if target and target.names:
-        return target.names
-    named = getattr(recipe.data, "targets", None)
-    return (
-        [name if isinstance(name, str) else f"column {name}" for name in named()]
-        if named and recipe.loss.targets == "values"
-        else ()
-    )
+def _continued(path: Path, recipe: Recipe, known: Known, ask: Ask, steps: int | None) -> Iterator[Prediction]:
+    """The steps after the end of a series or a text."""
+    source = known.source
+    if isinstance(source, Tokens):
+        names = token_names(source, known)
+        for step, each in enumerate(text_steps(path, source, known, ask, steps), 1):
+            yield replace(said(path, each.output, recipe, names), step=step)
+        return
+    assert isinstance(source, Series)
+    names = names_of(recipe, known)
+    for step, each in enumerate(series_steps(path, source, known, ask, steps), 1):
+        made = said(path, each.output, recipe, names)
+        if each.levels:
+            changes = {f"change of {name}": value for name, value in made.values.items()}
+            made = replace(made, values=dict(zip(made.values, each.levels, strict=True)) | changes)
+        yield replace(made, step=step)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,8 +41,13 @@ class Processes:
 
     @contextmanager
     def alive(self) -> Iterator[None]:
-        """The context of a run; a `TrainError` where it fails because another process is gone."""
-        yield
+        """The context of a run; a `TrainError` E0672 where it fails because another process is gone."""
+        try:
+            yield
+        except RuntimeError as problem:
+            if "DataLoader worker" not in str(problem):
+                raise
+            raise _gone("a process that reads samples has ended", [str(problem).splitlines()[0]]) from problem
 
     def part(self, count: int) -> range:
         """Which of `count` samples are this process's: the shares differ by one at most, and may be empty.
@@ -92,6 +97,10 @@ class Processes:
         """The piece of a whole `tensor` that is kept here, where it is to go in the place of `kept`."""
         del kept
         return tensor
+
+
+def _gone(message: str, notes: Sequence[str] = ()) -> TrainError:
+    return TrainError("E0672", message, notes=notes, helps=["`--resume` goes on from the last checkpoint"])
 
 
 ALONE = Processes()

@@ -16,6 +16,7 @@ from torch.fx.graph import CodeGen
 
 _ATEN = torch.ops.aten
 _SAME = frozenset((_ATEN.alias.default, _ATEN.detach.default))  # other names for a tensor
+WARM_UP = 3  # times, as torch asks for
 _VIEWS = frozenset((*_SAME, _ATEN.t.default, _ATEN.view.default, _ATEN.transpose.int))
 
 
@@ -74,27 +75,31 @@ def as_written() -> AbstractContextManager[Any]:
 
 class Replayed:
     """A program on a GPU as a CUDA graph: its kernels start without the host. `held` are the inputs that stay what they
-    are, tensors that it may change; it is run once for this, and once a call.
+    are, tensors that it may change; it is run `WARM_UP` times for this, and once a call.
     """
 
     def __init__(self, program: Program, held: Sequence[Tensor], x: Tensor, y: Tensor) -> None:
         self.x, self.y = x.clone(), y.clone()
         inputs = (*held, self.x, self.y)
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.inference_mode(), as_written():
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.device(x.device), torch.inference_mode(), as_written():
+            # What libraries make at their first call on a stream must be there before the graph is recorded on it.
+            side = torch.cuda.Stream()
+            side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):
-                program(*inputs)
+                for _ in range(WARM_UP):
+                    program(*inputs)
             torch.cuda.current_stream().wait_stream(side)
-            self.graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self.graph):
+            # Threads that read ahead may go on meanwhile: they pin memory.
+            with torch.cuda.graph(self.graph, stream=side, capture_error_mode="thread_local"):
                 self.results = program(*inputs)
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        self.x.copy_(inputs[-2])
-        self.y.copy_(inputs[-1])
-        self.graph.replay()
-        return tuple(result.clone() for result in self.results)
+        with torch.cuda.device(self.x.device):
+            self.x.copy_(inputs[-2])
+            self.y.copy_(inputs[-1])
+            self.graph.replay()
+            return tuple(result.clone() for result in self.results)  # the next replay writes over them
 
 
 def _needed(graph: fx.Graph) -> list[fx.Node]:

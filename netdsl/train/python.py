@@ -20,16 +20,13 @@ from netdsl.syntax.machine import parse_interpolation
 from netdsl.train.component import Component
 from netdsl.train.criteria import Criteria
 from netdsl.train.data import Data, Source
-from netdsl.train.loading import check_data, check_learns, find_device, load_data, make_model, try_model
+from netdsl.train.loading import find_device
 from netdsl.train.origin import origin_of
-from netdsl.train.parameters import freeze
-from netdsl.train.precision import check_machine
+from netdsl.train.preparation import prepared
 from netdsl.train.recipe import Recipe, read_recipe
-from netdsl.train.residence import placed
-from netdsl.train.runs import new_folder, settings_of
+from netdsl.train.runs import RunFolder, new_folder, settings_of
 from netdsl.train.session import RunResult, Watcher, run
 from netdsl.train.state import Run
-from netdsl.train.targets import compared
 from netdsl.train.writer import Keep
 
 Trainable = NetModel | nn.Module | Callable[[], nn.Module]
@@ -131,15 +128,14 @@ def begin(
     tensors, changes = _data_of(data, changes)
     made, given, _ = _asked(model, recipe, arguments or {}, changes)
     place = find_device(device)
-    check_machine(given, place)
-    found, _ = placed(tensors or load_data(given, download=download), place)
-    check_data(found, given)
-    module = make_model(made, given)
-    freeze(module, given)
-    check_learns(module, given)
-    found = compared(found, given, try_model(module, given, found, place))
-    try_model(module, given, found, place, training=True)
-    return Run(module, given, found, place, bool(given.channels_last))
+    ready = prepared(made, given, place, data=tensors, download=download)
+    return Run(ready.module, given, ready.data, place, bool(given.channels_last))
+
+
+def recipe_of_run(model: NetModel, graph: Graph, run: RunFolder) -> Recipe:
+    """The recipe that a run of `model` was trained by."""
+    found = _read(model, graph, settings_of(run.recipe), Report())
+    return found.model_copy(update={"folder": run.data_folder})
 
 
 def _data_of(

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from netdsl.train.agreement import schedules_of
 from netdsl.train.errors import TrainError
 from netdsl.train.recipe import Recipe
 from netdsl.train.schedules import OneCycleLR, ReduceLROnPlateau
@@ -22,6 +23,7 @@ class Rates:
         self.by_step = recipe.clock == "step"
         self.total = total_steps if self.by_step else epochs
         self.bases = [group["lr"] for group in optimizer.param_groups]
+        self.schedules = schedules_of(recipe, len(self.bases))
         self.plateau = None
         if isinstance(recipe.schedule, ReduceLROnPlateau):
             self.plateau = recipe.schedule.build(optimizer, rising=recipe.monitored[1])
@@ -38,9 +40,8 @@ class Rates:
         if schedule is None or self.plateau is not None or time == self._at:
             return
         self._at = time
-        momentum = schedule.momentum(time, self.total)
-        for group, base in zip(self.optimizer.param_groups, self.bases, strict=True):
-            group["lr"] = schedule.rate(base, time, self.total)
+        for group, base, own in zip(self.optimizer.param_groups, self.bases, self.schedules, strict=True):
+            group["lr"], momentum = own.rate(base, time, self.total), own.momentum(time, self.total)
             if momentum is None:
                 continue
             if "momentum" in group:

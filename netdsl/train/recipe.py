@@ -23,6 +23,7 @@ from netdsl.train.data import HELD_OUT, SOURCES, Division, Source
 from netdsl.train.encodings import ENCODINGS, Encoding
 from netdsl.train.endings import check_ending
 from netdsl.train.groups import Patterns, Penalty, Rule, read_penalties, read_rules
+from netdsl.train.lookups import check_lookups
 from netdsl.train.losses import LOSSES, Loss
 from netdsl.train.matching import check_match
 from netdsl.train.metrics import METRICS, Metric, Task
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from netdsl.train.criteria import Criteria
 
 __all__ = ["Choice", "Places", "Recipe", "Setting", "read_recipe"]
+
+
+Weight = Annotated[float, Field(ge=0)]
 
 
 @dataclass(frozen=True)
@@ -81,9 +85,11 @@ class Recipe(BaseModel):
     augment: Annotated[tuple[SerializeAsAny[Augmentation], ...], BeforeValidator(as_tuple)] = ()
     target: SerializeAsAny[Encoding] | None = None
     batch: int = Field(64, gt=0)
+    shuffle: bool = True
     epochs: int = Field(10, gt=0)
     steps: Annotated[int, Field(gt=0)] | None = None
     loss: SerializeAsAny[Loss]
+    aux_weight: Annotated[Weight | tuple[Weight, ...], BeforeValidator(as_tuple)] | None = None
     optimizer: SerializeAsAny[Optimizer]
     rules: Annotated[tuple[Rule, ...], BeforeValidator(as_tuple)] = ()
     freeze: Patterns = ()
@@ -219,7 +225,9 @@ def read_recipe(
         _read_setting(key, settings[key], values, report, criteria)
     if "epochs" in settings and "steps" in settings:
         setting = settings["steps"]
-        report.error("E0608", "the recipe has both `epochs` and `steps`", setting.key_span or setting.span)
+        place = setting.key_span or setting.span
+        helps = ["leave one of them out"]
+        report.error("E0608", "the recipe has both `epochs` and `steps`", place, helps=helps)
     if len(report.errors) > before:
         return None
     spans = {
@@ -233,6 +241,7 @@ def read_recipe(
         return None
     _check_monitor(recipe, report)
     check_match(recipe, inputs, outputs, report)
+    check_lookups(recipe, graph, report)
     check_agreement(recipe, graph, report)
     if len(report.errors) == before:
         check_ending(recipe, graph, report)
@@ -276,10 +285,14 @@ def _read_setting(
         values[key] = _opened(key, setting, values, report, criteria)
     elif key in LISTS:
         values[key] = _components(key, setting, report)
+    elif key == "schedule" and isinstance(setting.value, Choice) and criteria is not None:
+        chosen = criteria.resolved(setting.value, report)
+        values[key] = _component(key, chosen, setting.span, report) if chosen else None
     elif key in FAMILIES and not (setting.value is None or (key == "valid" and _is_number(setting.value))):
         values[key] = _component(key, setting.value, setting.span, report)
-    elif key in WORDS and isinstance(setting.value, Choice):
-        values[key] = setting.value.name
+    elif key in WORDS and isinstance(setting.value, (Choice, str)):
+        word = setting.value.name if isinstance(setting.value, Choice) else setting.value
+        values[key] = _column(word) if key == "monitor" else word
     elif key == "freeze" and isinstance(setting.value, str):
         values[key] = (setting.value,)
     else:
@@ -350,8 +363,34 @@ def _assembled(
                 f"`{key}` is {shown(settings[key].value)}, which is not {wanted}",
                 settings[key].span,
                 f"expected {wanted}",
+                helps=[_usual(key)],
             )
         return None
+
+
+def _usual(key: str) -> str:
+    """What a key may be set to, or is where nothing is said."""
+    default = Recipe.model_fields[key].default
+    if key in _SET_TO or default is None or default == ():
+        return f"for example `{key} = {_SET_TO.get(key, 1)}`"
+    return f"where nothing is said, it is `{key} = {shown(default)}`"
+
+
+_SET_TO = {
+    "valid": "0.2",
+    "ema": "0.999",
+    "steps": "1000",
+    "early_stop": "5",
+    "monitor": "valid_loss",
+    "mode": "min",
+    "precision": "bf16",
+    "schedule_every": "step",
+    "channels_last": "True",
+    "checkpoint_every": "500",
+    "freeze": '["head.*"]',
+    "clip_norm": "1.0",
+    "clip_value": "0.5",
+}
 
 
 def _check_monitor(recipe: Recipe, report: Report) -> None:
@@ -362,6 +401,12 @@ def _check_monitor(recipe: Recipe, report: Report) -> None:
     report.error(
         "E0616", f"`monitor` is `{column}`, which is not measured", recipe.places.of("monitor"), helps=helps
     )
+
+
+def _column(name: str) -> str:
+    """A column by the names that metrics have in the history: `valid_f1_score` for `valid_f1`."""
+    part, _, metric = name.partition("_")
+    return f"{part}_{METRICS.also[metric]}" if metric in METRICS.also else name
 
 
 def _is_number(value: Value) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from time import perf_counter
 
@@ -12,23 +12,14 @@ from torch import nn
 
 from netdsl.train.data import Data
 from netdsl.train.errors import TrainError
-from netdsl.train.loading import (
-    Model,
-    check_data,
-    check_learns,
-    find_device,
-    load_data,
-    make_model,
-    try_model,
-)
+from netdsl.train.footprint import Footprint, footprint, watched
+from netdsl.train.loading import Model, find_device
 from netdsl.train.loop import Window, update
-from netdsl.train.parameters import freeze
-from netdsl.train.precision import check_machine
+from netdsl.train.preparation import prepared
 from netdsl.train.rates import check_cycle
 from netdsl.train.recipe import Recipe
+from netdsl.train.residence import shown
 from netdsl.train.state import Run
-from netdsl.train.targets import compared
-from netdsl.train.warm import start_from
 
 
 @dataclass(frozen=True)
@@ -45,6 +36,40 @@ class Rehearsal:
     loss: float
     seconds: float
     notes: tuple[str, ...] = ()
+    device: str = "cpu"
+    precision: str = "fp32"
+    sample: tuple[int, ...] = ()  # the shape of an input, as the model gets it
+    classes: int | None = None
+    batch: int = 1
+    steps_per_epoch: int = 1
+    monitor: tuple[str, bool] = ("valid_loss", False)
+    memory: Footprint | None = None
+
+    def lines(self) -> list[str]:
+        """In words, for people."""
+        frozen = f", {self.frozen:,} frozen" if self.frozen else ""
+        classes = f", of {self.classes} classes" if self.classes else ""
+        whole, rest = divmod(self.steps, self.steps_per_epoch)
+        length = f"{whole:,} epoch{'s' * (whole != 1)} of {self.steps_per_epoch:,} steps" if whole else ""
+        left = f"{' and ' * bool(whole)}{rest:,} step{'s' * (rest != 1)}" if rest else ""
+        column, rising = self.monitor
+        return [
+            *self.notes,
+            f"model    {self.model or 'the model'}: {self.parameters:,} parameters learn{frozen}",
+            f"data     {self.train_samples:,} samples of {list(self.sample)} to learn from{classes}; "
+            f"measured on {self.valid_samples:,}",
+            f"run      {length}{left}, {self.batch:,} samples a step, on {self.device} in {self.precision}",
+            f"best     by `{column}`, {'higher' if rising else 'lower'} is better",
+            *([f"memory   {_in_words(self.memory)}"] if self.memory else []),
+            f"the loss of the first step is {self.loss:.6g}; nothing was written",
+        ]
+
+
+def _in_words(memory: Footprint) -> str:
+    """The sum, and what it is made of, the largest first."""
+    named = sorted(((f.name, getattr(memory, f.name)) for f in fields(memory)), key=lambda pair: -pair[1])
+    parts = ", ".join(f"{name} {shown(size)}" for name, size in named if size)
+    return f"about {shown(memory.total)}: {parts}"
 
 
 def rehearse(
@@ -62,18 +87,13 @@ def rehearse(
     if epochs is not None:
         recipe = recipe.model_copy(update={"epochs": epochs, "steps": None})
     place = find_device(device)
-    check_machine(recipe, place)
-    data = data or load_data(recipe, download=download)
-    check_data(data, recipe)
-    module = copy.deepcopy(model) if isinstance(model, nn.Module) else make_model(model, recipe)
-    notes = start_from(module, init_from) if init_from is not None else []
-    freeze(module, recipe)
-    check_learns(module, recipe)
-    data = compared(data, recipe, try_model(module, recipe, data, place))
-    try_model(module, recipe, data, place, training=True)
+    ready = prepared(model, recipe, place, data=data, download=download, init_from=init_from, own=False)
+    module, data = ready.module, ready.data
     state = Run(module, recipe, data, place, bool(recipe.channels_last))
     check_cycle(recipe, state.total_steps)
-    loss = first_step(state)
+    with watched(state) as kept:
+        loss = first_step(state)
+    first = state.batches.at(0, 0)[0]
     learned = sum(p.numel() for p in state.learned)
     return Rehearsal(
         recipe.model,
@@ -85,7 +105,15 @@ def rehearse(
         state.total_steps,
         loss,
         perf_counter() - begin,
-        tuple(notes),
+        ready.notes,
+        str(place),
+        recipe.precision,
+        tuple(first.shape[1:]),
+        data.classes if recipe.loss.targets == "classes" or recipe.loss.binary else None,
+        recipe.batch * recipe.accumulate,
+        state.steps_per_epoch,
+        recipe.monitored,
+        footprint(state, kept),
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -18,6 +19,15 @@ from netdsl.train.records import Epoch
 RECORD = "run.json"
 INPUTS = "inputs.json"
 FORMAT = 1
+CONTENT = {
+    "started": str,
+    "recipe": dict,
+    "environment": dict,
+    "monitor": list,
+    "samples": dict,
+    "parameters": int,
+    "epochs": int,
+}  # what `run.json` holds, and is read of it
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,12 @@ class RunFolder:
         return self.record.get("origin")
 
     @property
+    def parameters(self) -> dict[str, str]:
+        """What the model was made with beside its defaults, as `param.name`."""
+        given = self.origin["parameters"] if self.origin else ()
+        return {f"param.{name.strip()}": value for name, _, value in (text.partition("=") for text in given)}
+
+    @property
     def data_folder(self) -> Path:
         """Where a relative path of data is looked for first: where the `.net` file lay when the run began."""
         return Path(self.origin["folder"]) if self.origin else Path.cwd()
@@ -71,7 +87,7 @@ class RunFolder:
         """The best epoch by the monitored column, the first where there are several."""
         column, rising = self.monitor
         sign = 1 if rising else -1
-        known = [e for e in self.epochs if e.measured.get(column) == e.measured.get(column, float("nan"))]
+        known = [e for e in self.epochs if math.isfinite(e.measured.get(column, math.nan))]
         best = max(known, key=lambda e: sign * e.measured[column], default=None)
         return replace(best, best=True) if best else None
 
@@ -92,7 +108,8 @@ class RunFolder:
         if not path.is_file() and name == "best":
             path = self.path / "last.safetensors"
         if not path.is_file():
-            raise TrainError("E0631", f"the run in `{self.path}` has no weights yet")
+            helps = ["they are written with its first checkpoint: let it run, or go on with it by `--resume`"]
+            raise TrainError("E0631", f"the run in `{self.path}` has no weights yet", helps=helps)
         return path
 
 
@@ -110,41 +127,83 @@ def open_run(path: str | Path) -> RunFolder:
         raise TrainError("E0639", f"there is no run in `{folder}`", helps=helps)
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        if not isinstance(record, dict) or not {"recipe", "environment", "monitor"} <= record.keys():
-            raise ValueError("it is no record of a run")
+        _check_record(record)
     except (OSError, ValueError) as problem:
-        raise TrainError("E0639", f"`{folder / RECORD}` cannot be read: {problem}") from problem
+        reason = getattr(problem, "strerror", None) or str(problem)
+        raise TrainError("E0639", f"`{folder / RECORD}` cannot be read: {reason}") from problem
     return RunFolder(folder, record)
+
+
+def _check_record(record: Any) -> None:
+    """`ValueError` where `record` is not what `run.json` holds."""
+    version = record.get("format") if isinstance(record, dict) else None
+    if isinstance(version, int) and version > FORMAT:
+        raise ValueError(
+            f"it has format {version}, and this netdsl reads up to {FORMAT}: a newer one wrote it"
+        )
+    for key, kind in CONTENT.items():
+        value = record.get(key) if isinstance(record, dict) else None
+        if not isinstance(value, kind):
+            raise ValueError(f"it is no record of a run: it has no `{key}`")
+    monitor, samples, recipe = record["monitor"], record["samples"], record["recipe"]
+    if len(monitor) != 2 or not isinstance(monitor[0], str):
+        raise ValueError("it is no record of a run: `monitor` is no column and its direction")
+    if not isinstance(recipe.get("model"), str) or not {"train", "valid"} <= samples.keys():
+        raise ValueError("it is no record of a run: the model or the number of samples is missing")
+    origin = record.get("origin")
+    if origin is not None and not (
+        isinstance(origin, dict) and {"file", "parameters", "folder"} <= origin.keys()
+    ):
+        raise ValueError("it is no record of a run: `origin` does not say where the model comes from")
 
 
 def runs_in(folder: str | Path) -> list[RunFolder]:
     """The runs in the folders of `folder`, the oldest first; what cannot be read is no run."""
+    return survey(folder)[0]
+
+
+def survey(folder: str | Path) -> tuple[list[RunFolder], dict[Path, str]]:
+    """The runs in the folders of `folder`, the oldest first, and of those that cannot be read why not."""
     found: list[RunFolder] = []
-    for record in Path(folder).glob(f"*/{RECORD}"):
+    unread: dict[Path, str] = {}
+    for record in sorted(Path(folder).glob(f"*/{RECORD}")):
         try:
-            found.append(open_run(record.parent))
-        except TrainError:
-            continue
-    return sorted(found, key=lambda run: (run.record.get("started", ""), run.path.name))
+            run = open_run(record.parent)
+            _ = run.epochs  # which are read when they are asked for
+            found.append(run)
+        except TrainError as problem:
+            unread[record.parent] = problem.diagnostic.message
+    found.sort(key=lambda run: (run.record["started"], run.path.name))
+    return found, unread
 
 
 def differing(runs: Sequence[RunFolder]) -> dict[str, list[Any]]:
-    """The keys of the recipes that are not the same in all `runs`, arguments by `key.argument`, with the value of
-    each run.
+    """The keys of the recipes that are not the same in all `runs`, with the value of each run: arguments by
+    `key.argument`, where all have the same component, and those of the model by `param.name`.
     """
-    flat = [dict(_flat(run.recipe)) for run in runs]
-    keys = dict.fromkeys(key for one in flat for key in one if key != "model")
-    values = {key: [one.get(key) for one in flat] for key in keys}
-    return {key: column for key, column in values.items() if any(value != column[0] for value in column)}
+    from netdsl.train.recipe import Recipe
+
+    # A key that came up after a run was begun is as it is by default there.
+    fields = Recipe.model_fields.items()
+    usual = {key: field.default for key, field in fields if not field.is_required() and key != "places"}
+    usual = {key: [] if value == () else value for key, value in usual.items()}
+    return _differing(
+        [{**usual, **run.recipe, **run.parameters, "model": None, "folder": None} for run in runs]
+    )
 
 
-def _flat(recipe: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
-    for key, value in recipe.items():
-        if isinstance(value, dict) and "kind" in value:
-            yield key, value["kind"]
-            yield from ((f"{key}.{name}", each) for name, each in value.items() if name != "kind")
+def _differing(values: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for key in dict.fromkeys(key for one in values for key in one if key.replace(".", "").isidentifier()):
+        column = [one.get(key) for one in values]
+        if all(value == column[0] for value in column):
+            continue
+        components = [value for value in column if isinstance(value, dict) and "kind" in value]
+        if len(components) == len(column) and len({each["kind"] for each in components}) == 1:
+            found |= {f"{key}.{name}": each for name, each in _differing(components).items()}
         else:
-            yield key, value
+            found[key] = column
+    return found
 
 
 def settings_of(recipe: Mapping[str, Any]) -> dict[str, Setting]:

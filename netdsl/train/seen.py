@@ -22,6 +22,7 @@ class Seen:
 
     def __init__(self, run: Run) -> None:
         self.run, self.task = run, run.recipe.task
+        self.shares = run.recipe.loss.targets == "classes"
         metrics = run.recipe.named_metrics
         self.together = {name: metric for name, metric in metrics.items() if metric.counts_exactly(self.task)}
         self.alone = {name: metric for name, metric in metrics.items() if name not in self.together}
@@ -30,6 +31,8 @@ class Seen:
         self.values = 0
 
     def add(self, output: Tensor, target: Tensor, counted: bool = True) -> None:
+        if self.shares and target.is_floating_point():
+            target = target.argmax(1)  # of samples that were mixed, the class with the largest share
         if self.alone or not counted:
             self._add(self.alone if counted else self.run.recipe.named_metrics, output, target, counted)
         if self.together and counted:

@@ -2,55 +2,37 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from types import FrameType
 from typing import Any, NoReturn
 
 import torch
 
 from netdsl.train.bystander import Bystander, changed_machine, check_shares
-from netdsl.train.checkpoint import (
-    Checkpoint,
-    checkpoints,
-    newest_checkpoint,
-    publish_weights,
-)
+from netdsl.train.checkpoint import Checkpoint, checkpoints, newest_checkpoint, publish_again
 from netdsl.train.culprit import first_weights, not_finite
 from netdsl.train.data import Data
 from netdsl.train.errors import TrainError
 from netdsl.train.files import sweep
-from netdsl.train.loading import (
-    Model,
-    check_data,
-    check_learns,
-    find_device,
-    load_data,
-    make_model,
-    try_model,
-)
+from netdsl.train.loading import Model, find_device
 from netdsl.train.loop import fit
 from netdsl.train.origin import Origin
-from netdsl.train.parameters import freeze
-from netdsl.train.precision import check_machine
+from netdsl.train.preparation import prepared
 from netdsl.train.processes import Processes, join
 from netdsl.train.rates import check_cycle
 from netdsl.train.recipe import Recipe
-from netdsl.train.records import Epoch, Record, Started, Step, Stopped
+from netdsl.train.records import Epoch, Record, Started, Stopped
 from netdsl.train.rehearsal import check_first_step
-from netdsl.train.residence import placed
+from netdsl.train.sameness import changed_threads, changed_versions, check_identity, check_same, identity
+from netdsl.train.saves import Saves
+from netdsl.train.signals import heard
 from netdsl.train.state import Run
-from netdsl.train.targets import compared
 from netdsl.train.tuning import Setup, choose_setup
-from netdsl.train.warm import start_from
 from netdsl.train.writer import KEEP, Keep, Writer
 
 Watcher = Callable[[Record], None]
-MAY_CHANGE = ("epochs", "steps", "early_stop", "log_every", "checkpoint_every")  # of a run that goes on
 
 
 @dataclass(frozen=True)
@@ -65,6 +47,7 @@ class RunResult:
     weights: Path
     last: Path
     seconds: float
+    signal: int | None = None  # that has interrupted it
 
 
 def run(
@@ -146,20 +129,23 @@ def _run(
         recipe = recipe.model_copy(update={"epochs": epochs, "steps": None})
     place = find_device(device)
     checkpoint, notes = processes.from_main(lambda: _checkpoint(folder, recipe, resume))
-    fitted = checkpoint.fitted if checkpoint else None
     with processes.agreed():
         check_shares(recipe, processes)
-        check_machine(recipe, place)
-        data, kept = placed(data or _loaded(processes, recipe, download, fitted), place, memory_budget)
-        notes += [kept] if kept else []
-        check_data(data, recipe)
-        module = make_model(model, recipe)
-        if init_from is not None and checkpoint is None:
-            notes = [*notes, *start_from(module, init_from)]
-        freeze(module, recipe)
-        check_learns(module, recipe)
-        data = compared(data, recipe, try_model(module, recipe, data, place))
-        try_model(module, recipe, data, place, training=True)
+        ready = prepared(
+            model,
+            recipe,
+            place,
+            data=data,
+            download=download,
+            fitted=checkpoint.fitted if checkpoint else None,
+            memory_budget=memory_budget,
+            init_from=None if checkpoint else init_from,
+            processes=processes,
+        )
+        module, data = ready.module, ready.data
+        same = identity(module, data)
+        if checkpoint:
+            check_identity(checkpoint.state, same, recipe)
         check_first_step(module, recipe, data, place)
     before = torch.get_num_threads()
     try:
@@ -167,18 +153,18 @@ def _run(
         setup = processes.gathered(setup)[0]
         torch.set_num_threads(setup.threads)
         first = None if checkpoint else first_weights(module)
-        state = Run(module, recipe, data, place, setup.channels_last, processes)
+        state = Run(module, recipe, data, place, setup.channels_last, processes, same)
         check_cycle(recipe, state.total_steps)
+        notes += [*ready.notes, *([setup.note] if setup.note else [])]
         if checkpoint:
-            state.load(checkpoint.weights, checkpoint.state)
-            notes = [*notes, *changed_machine(checkpoint.state, processes, place.type)]
-        started = _started(state, setup, [*notes, *([setup.note] if setup.note else [])])
+            notes += _gone_on(state, checkpoint, setup)
+        started = _started(state, setup, notes)
         writer = _writer(
             state, folder, checkpoint, lambda: Writer(folder, state, _environment(state, setup), origin, keep)
         )
         try:
             watch(started)
-            stopped = _follow(state, writer, watch)
+            stopped, number = _follow(state, writer, keep.pace, watch)
             processes.from_main(lambda: writer.end(stopped, perf_counter() - begin, started))
             if stopped.reason == "not finite":
                 graph = origin.graph if origin else None
@@ -188,20 +174,22 @@ def _run(
             writer.close()
     finally:
         torch.set_num_threads(before)
-    return processes.from_main(lambda: _result(state, writer, folder, stopped, perf_counter() - begin))
+    seconds = perf_counter() - begin
+    return processes.from_main(lambda: _result(state, writer, folder, stopped, number, seconds))
+
+
+def _gone_on(state: Run, checkpoint: Checkpoint, setup: Setup) -> list[str]:
+    """Put the run where `checkpoint` is; what differs from then and may, in words."""
+    state.load(checkpoint.weights, checkpoint.state)
+    return [
+        *changed_machine(checkpoint.state, state.processes, state.device.type),
+        *changed_threads(checkpoint.manifest, setup.threads),
+        *changed_versions(checkpoint.state, state.identity),
+    ]
 
 
 def _raise(problem: TrainError) -> NoReturn:
     raise problem
-
-
-def _loaded(processes: Processes, recipe: Recipe, download: bool, fitted: Mapping[str, Any] | None) -> Data:
-    """The data; where it may have to be fetched, the main process does that before the others look."""
-    if processes.size == 1 or not (download or getattr(recipe.data, "download", False)):
-        return load_data(recipe, download=download, fitted=fitted)
-    found: list[Data] = []
-    processes.from_main(lambda: found.append(load_data(recipe, download=download, fitted=fitted)))
-    return found[0] if found else load_data(recipe, fitted=fitted)
 
 
 def _writer(
@@ -214,7 +202,7 @@ def _writer(
         if folder.is_dir():
             sweep(folder)
         if checkpoint:
-            publish_weights(checkpoint.path, folder, best=checkpoint.manifest["best"])
+            publish_again(checkpoint, folder)
         made.append(make())
 
     state.processes.from_main(begin)
@@ -222,7 +210,12 @@ def _writer(
 
 
 def _result(
-    state: Run, writer: Writer | Bystander, folder: Path, stopped: Stopped, seconds: float
+    state: Run,
+    writer: Writer | Bystander,
+    folder: Path,
+    stopped: Stopped,
+    number: int | None,
+    seconds: float,
 ) -> RunResult:
     epochs = writer.history.epochs
     best = next((e for e in epochs if e.epoch == state.best_epoch), None)
@@ -235,32 +228,26 @@ def _result(
         folder / "best.safetensors",
         folder / "last.safetensors",
         seconds,
+        number,
     )
 
 
-def _follow(state: Run, writer: Writer | Bystander, watch: Watcher) -> Stopped:
-    """Run the loop; after each record write what is due, then let the watcher have it."""
-    every = state.recipe.checkpoint_every
-    stopped = Stopped("finished", state.step)
-    with _signals(state):
+def _follow(
+    state: Run, writer: Writer | Bystander, pace: float, watch: Watcher
+) -> tuple[Stopped, int | None]:
+    """Run the loop; after each record write what is due, then let the watcher have it. Gives the signal that has ended
+    it as well."""
+    save, stopped = Saves(state, writer, pace, watch), Stopped("finished", state.step)
+    with heard(state) as asked:
         for record in fit(state):
             writer(record)
-            if isinstance(record, Epoch):
-                _save(writer, watch, record)
-            elif isinstance(record, Step) and every and record.step % every == 0:
-                _save(writer, watch)
-            elif isinstance(record, Stopped):
+            save(record)
+            if isinstance(record, Stopped):
                 stopped = record
-                if record.reason == "interrupted":
-                    _save(writer, watch)
             watch(record)
-    return stopped
-
-
-def _save(writer: Writer | Bystander, watch: Watcher, epoch: Epoch | None = None) -> None:
-    saved = writer.save(epoch)
-    if saved:
-        watch(saved)
+    if stopped.reason != "interrupted":
+        return stopped, None
+    return stopped, next((n for n in state.processes.gathered(asked.number) if n), None)
 
 
 def _checkpoint(folder: Path, recipe: Recipe, resume: bool) -> tuple[Checkpoint | None, list[str]]:
@@ -274,29 +261,8 @@ def _checkpoint(folder: Path, recipe: Recipe, resume: bool) -> tuple[Checkpoint 
             )
         return None, []
     checkpoint, damaged = newest_checkpoint(folder)
-    _check_same(checkpoint.state["recipe"], recipe)
+    check_same(checkpoint.state, recipe)
     return checkpoint, damaged
-
-
-def _check_same(before: dict[str, Any], recipe: Recipe) -> None:
-    now = recipe.described()
-    changed = [key for key in now if key not in MAY_CHANGE and before.get(key) != now[key]]
-    if changed:
-        notes = [f"`{key}` was {_brief(before.get(key))} and is {_brief(now[key])}" for key in changed]
-        raise TrainError(
-            "E0632",
-            "the recipe is not the one that the run began with",
-            recipe.places.of(changed[0]),
-            notes=notes,
-            helps=["start a new run in another folder, or undo the change"],
-        )
-
-
-def _brief(value: Any) -> str:
-    if isinstance(value, dict):
-        arguments = ", ".join(f"{k} = {_brief(v)}" for k, v in value.items() if k != "kind" and v is not None)
-        return f"{value['kind']}({arguments})"
-    return "[" + ", ".join(map(_brief, value)) + "]" if isinstance(value, list) else str(value)
 
 
 def _setup(checkpoint: Checkpoint | None, threads: int | None) -> Setup | None:
@@ -331,27 +297,6 @@ def _started(state: Run, setup: Setup, notes: list[str]) -> Started:
         state.step,
         tuple(notes),
     )
-
-
-@contextmanager
-def _signals(state: Run) -> Iterator[None]:
-    """SIGINT and SIGTERM end the run at the next step; a second one acts as it would without us."""
-    previous: dict[int, Any] = {}
-
-    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        state.stop_requested = True
-        signal.signal(number, previous[number])
-
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            previous[number] = signal.signal(number, stop)
-    except ValueError:  # not in the main thread, where signals do not come anyway
-        previous.clear()
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _ignore(record: Record) -> None:

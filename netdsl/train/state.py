@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from netdsl.train.batches import Batches
 from netdsl.train.data import Data
 from netdsl.train.ema import Ema, averaged
+from netdsl.train.memory import keep_freed_memory
 from netdsl.train.metrics.base import Tally
 from netdsl.train.parameters import Penalties, build_optimizer
 from netdsl.train.precision import compiled, precision
@@ -42,9 +44,13 @@ class Run:
         device: torch.device,
         channels_last: bool = False,
         processes: Processes = ALONE,
+        identity: Mapping[str, Any] | None = None,
     ) -> None:
         self.processes = processes
+        self.identity = identity or {}  # of `netdsl.train.sameness`, for whoever goes on with the run
         self.recipe, self.data, self.device, self.channels_last = recipe, data, device, channels_last
+        if device.type == "cpu":
+            keep_freed_memory()
         self.model = model.to(device)
         if channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -59,7 +65,7 @@ class Run:
         self.optimizer = build_optimizer(self.model, recipe)
         self.penalties = Penalties(self.model, recipe)
         self.scaler = torch.amp.GradScaler(device.type) if recipe.precision == "fp16" else None
-        self.batches = Batches(data.train, recipe, device, channels_last, processes)
+        self.batches = Batches(data.train, recipe, device, channels_last, processes, data.classes)
         self.ema = Ema(self.model, recipe.ema) if recipe.ema else None
         self.step = self.epoch = 0
         self.rates = Rates(recipe, self.optimizer, self.total_steps, self.epochs)
@@ -79,6 +85,10 @@ class Run:
         """Begin the stream of random numbers of this process, at the step where the run is."""
         rank = self.processes.rank
         begin_streams(self.recipe.seed, -1, *([rank, self.step] if rank or self.step else []))
+
+    @cached_property
+    def _described(self) -> dict[str, Any]:
+        return self.recipe.described()
 
     @property
     def steps_per_epoch(self) -> int:
@@ -122,7 +132,8 @@ class Run:
         own = {"random": streams(self.device), "tallies": moved(self.tallies, torch.device("cpu"))}
         all_own = self.processes.gathered(own)
         return {
-            "recipe": self.recipe.described(),
+            "recipe": self._described,
+            "identity": self.identity,
             "device": self.device.type,
             "optimizer": self._whole(self.optimizer.state_dict()),
             "ema": self._whole(self.ema.state()) if self.ema else None,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -17,6 +20,9 @@ from netdsl.train.data.unread import Reader, Unread, readers
 from netdsl.train.errors import TrainError
 
 Rows = Callable[[int, int], Tensor]  # the samples of batch `number` of `epoch`
+GRACE = (
+    10.0  # seconds that a worker goes on after it was told to end, as all processes of a run may be at once
+)
 AHEAD = 2  # batches that each worker has ready
 
 
@@ -36,7 +42,9 @@ class Stream:
     def at(self, epoch: int, number: int) -> tuple[Tensor, Tensor]:
         """The inputs and targets of a batch as they were read, on the device; `TrainError` where one cannot be."""
         if self.next != (epoch, number):
-            self.batches = iter(self._loader(epoch, number))
+            self.batches = iter(())  # its workers end before others begin
+            with _collecting_nothing():
+                self.batches = iter(self._loader(epoch, number))
         self.next = _after(epoch, number, self.count)
         found = next(self.batches)
         if isinstance(found, Failure):
@@ -51,7 +59,7 @@ class Stream:
             num_workers=self.workers,
             collate_fn=as_read,
             pin_memory=self.device.type == "cuda",
-            worker_init_fn=leave_signals,
+            worker_init_fn=begin_worker,
             prefetch_factor=AHEAD if self.workers else None,
             generator=torch.Generator(),  # its own: the run's random numbers are for the model
         )
@@ -114,7 +122,23 @@ def as_read(batch: Any) -> Any:
     return batch
 
 
-def leave_signals(worker: int) -> None:
-    """Ctrl-C is for the run, which asks its workers for batches until it has saved and stops."""
+@contextmanager
+def _collecting_nothing() -> Iterator[None]:
+    """What is left over when a process is forked is not the child's to collect, such as other workers."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
+
+
+def begin_worker(worker: int) -> None:
+    """Signals to all processes of a run are for the run, which asks its workers for batches until it has saved."""
     del worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
+    gc.freeze()
+    gc.enable()

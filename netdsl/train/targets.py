@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from netdsl.train.data import Data
+from netdsl.train.errors import TrainError
 
 if TYPE_CHECKING:
     from netdsl.train.recipe import Recipe
@@ -31,6 +32,8 @@ def as_compared(y: Tensor, recipe: Recipe, output: Tensor) -> Tensor:
     y = y.to(torch.float32)
     if loss.low < 0:
         y = torch.where(y == 0, loss.low, y)
+    if loss.single:
+        return y.reshape(len(y)) if _squeezed(y.shape) == [] else y
     shape = (len(y), *output.shape[1:])
     return y.view(shape) if y.shape != shape and _squeezed(y.shape) == _squeezed(shape) else y
 
@@ -66,7 +69,22 @@ def compared(data: Data, recipe: Recipe, output: Tensor) -> Data:
         part.with_targets(partial(as_compared, recipe=recipe, output=like))
         for part in (data.train, data.valid)
     )
-    return replace(data, train=train, valid=valid)
+    classes = _mixed_classes(recipe, output)
+    return replace(data, train=train, valid=valid, classes=data.classes or classes)
+
+
+def _mixed_classes(recipe: Recipe, output: Tensor) -> int | None:
+    """The classes of which `augment` makes shares; E0611 where it is told another number than the model has outputs."""
+    mixing = [stage for stage in recipe.augment if stage.mixes]
+    if not mixing or recipe.loss.targets != "classes":
+        return None
+    classes = output.shape[1]
+    for stage in mixing:
+        if stage.counts - {classes}:
+            message = f"`num_classes` of `{stage.kind}` is {min(stage.counts)}, and the model gives {classes} scores"
+            helps = ["leave `num_classes` out"]
+            raise TrainError("E0611", message, recipe.places.of("augment"), helps=helps)
+    return classes
 
 
 def _squeezed(shape: tuple[int, ...]) -> list[int]:

@@ -8,17 +8,20 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import torch
+from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[attr-defined]
 from torch.utils.tensorboard import SummaryWriter
 
 from netdsl.train.batches import prepare_on, scaled
 from netdsl.train.errors import TrainError
 from netdsl.train.files import unwritable
 from netdsl.train.findings import Findings
-from netdsl.train.records import Epoch, Record, Step
+from netdsl.train.records import Epoch, Record, Step, Stopped
 from netdsl.train.state import Run
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 IMAGES = 32  # shown of the training part, as they are and as they are trained on
 LAYERS = 400  # a model of more is not traced for its graph: that would take long, and nobody could read it
 NUMBERS = 20_000_000  # a model of more weights has no histograms
+PACE = 1.0  # seconds between the histograms of two epochs, which cost more than many a short epoch
 
 
 class Events:
@@ -34,6 +38,7 @@ class Events:
 
     def __init__(self, folder: Path, run: Run) -> None:
         self.folder, self.run = folder, run
+        self.drawn: tuple[int, float] = -1, -PACE  # the step of the last histograms, and when they were drawn
         try:
             self.writer = SummaryWriter(str(folder), purge_step=run.step + 1 if run.step else None)
         except OSError as problem:
@@ -44,29 +49,33 @@ class Events:
     def __call__(self, record: Record) -> None:
         try:
             if isinstance(record, Step):
-                self._scalars({"step/loss": record.loss, "step/learning rate": record.lr}, record.step)
-                if record.grad_norm is not None:
-                    self._scalars({"step/gradient norm": record.grad_norm}, record.step)
+                values = {"step/loss": record.loss, "step/learning rate": record.lr}
+                norm = {} if record.grad_norm is None else {"step/gradient norm": record.grad_norm}
+                self._scalars(values | norm, record.step)
             elif isinstance(record, Epoch):
-                self._epoch(record)
+                self._scalars(_by_name(record.measured) | {"seconds an epoch": record.seconds}, record.step)
+                if perf_counter() - self.drawn[1] >= PACE:
+                    self._histograms(record.step)
+            elif isinstance(record, Stopped):
+                self._histograms(record.step)
         except OSError as problem:
             raise unwritable(self.folder, problem) from problem
 
-    def _epoch(self, record: Epoch) -> None:
-        for column, value in record.measured.items():
-            part, _, name = column.partition("_")
-            self._scalars({f"{name}/{part}": value}, record.step)
-        self._scalars({"seconds an epoch": record.seconds}, record.step)
+    def _histograms(self, step: int) -> None:
+        """The weights that are learned, as they are at the end of `step`."""
         learned = [(n, p) for n, p in self.run.model.named_parameters() if p.requires_grad]
-        if sum(p.numel() for _, p in learned) > NUMBERS:
+        if step == self.drawn[0] or sum(p.numel() for _, p in learned) > NUMBERS:
             return
         for name, parameter in learned:
             if bool(parameter.isfinite().all()):
-                self.writer.add_histogram(name.replace(".", "/"), parameter.detach(), record.step)
+                self.writer.add_histogram(name.replace(".", "/"), parameter.detach(), step)
+        self.drawn = step, perf_counter()
 
-    def _scalars(self, values: dict[str, float], step: int) -> None:
-        for name, value in values.items():
-            self.writer.add_scalar(name, value, step)
+    def _scalars(self, values: Mapping[str, float], step: int) -> None:
+        """All of them as one event: an event costs more than what is in it."""
+        found = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+        writer: Any = self.writer.file_writer
+        writer.add_summary(Summary(value=found), step)
 
     def _first(self) -> None:
         """What is known before the first step: recipe, sample images and the graph."""
@@ -127,6 +136,12 @@ class Events:
             self.writer.close()
         except (OSError, TrainError):
             return  # a disk that is full was told of by then
+
+
+def _by_name(measured: Mapping[str, float]) -> dict[str, float]:
+    """`train_loss` as `loss/train`, so that both parts share a chart."""
+    split = {column: column.partition("_") for column in measured}
+    return {f"{name}/{part}": measured[column] for column, (part, _, name) in split.items()}
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Any]:

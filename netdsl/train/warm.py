@@ -30,7 +30,9 @@ def _what_fits(model: nn.Module, source: str | Path, problem: WeightsError) -> l
     given = as_torch_reads(read_state(source), wanted)
     fitting = {name: t for name, t in given.items() if name in wanted and wanted[name].shape == t.shape}
     if not fitting:
-        raise problem
+        found = problem.diagnostic
+        helps = [*found.helps, "start from weights of a model with such layers, or leave `--init-from` out"]
+        raise WeightsError(found.code, found.message, found.notes, helps) from problem
     left = [name for name in wanted if name not in fitting]
     model.load_state_dict(fitting, strict=False)
     why = [

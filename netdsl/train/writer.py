@@ -26,14 +26,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from netdsl.train.batches import mixed
-from netdsl.train.checkpoint import KEPT, save_checkpoint
+from netdsl.train.checkpoint import KEPT, Snapshot, write_checkpoint
 from netdsl.train.data import Data
 from netdsl.train.errors import TrainError
 from netdsl.train.files import unwritable, write_json
 from netdsl.train.history import History
 from netdsl.train.origin import Origin
 from netdsl.train.recipe import Recipe
-from netdsl.train.records import Epoch, Record, Saved, Started, Stopped
+from netdsl.train.records import Record, Saved, Started, Stopped
 from netdsl.train.runs import FORMAT, INPUTS, RECORD, is_run, now, open_run
 from netdsl.train.state import Run
 
@@ -54,11 +54,15 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Keep:
-    """What is kept of a run: so many checkpoints beside the best one, and whether events and a report."""
+    """What is kept of a run: so many checkpoints beside the best one, and whether events and a report.
+
+    Where epochs are short, the checkpoints of two of them lie `pace` seconds apart.
+    """
 
     checkpoints: int = KEPT
     tensorboard: bool = False
     report: bool = True
+    pace: float = 1.0
 
 
 KEEP = Keep()
@@ -92,14 +96,13 @@ class Writer:
         if self.events:
             self.events(record)
 
-    def save(self, epoch: Epoch | None = None) -> Saved | None:
-        """Write a checkpoint: of the end of `epoch`, or of where the run is. The history it belongs to goes first."""
+    def save(self, at: Snapshot) -> Saved | None:
+        """Write a checkpoint of the run as it was `at` some step. The history it belongs to goes first."""
         self.history.sync()
-        measured, best = (epoch.measured, epoch.best) if epoch else ({}, False)
         try:
-            return save_checkpoint(
-                self.run, self.folder, measured=measured, best=best, kept=self.keep.checkpoints
-            )
+            if not is_run(self.folder):  # somebody has removed it: what is written still would be no run
+                raise TrainError("E0637", f"`{self.folder}` cannot be written: the run in it is gone")
+            return write_checkpoint(self.run, at, self.folder, kept=self.keep.checkpoints)
         except TrainError as problem:
             raise self.with_last_good(problem) from problem
 
@@ -183,8 +186,8 @@ def versions() -> dict[str, str]:
 def inputs_of(recipe: Recipe, data: Data) -> dict[str, Any]:
     """What becomes of a sample before the model gets it, and what the model's outputs are, as plain JSON data."""
     sample = recipe.data.sample() if recipe.data else None
-    x = getattr(data.train, "x", None)
-    shape = list(x.shape[1:]) if x is not None else list(sample.input.shape) if sample else None
+    x = data.train.first(1).x
+    shape = list(x.shape[1:])
     kind = sample.input.kind if sample else _kind(x)
     names = data.names or (sample.target.names if sample else ())
     return {
@@ -199,7 +202,7 @@ def inputs_of(recipe: Recipe, data: Data) -> dict[str, Any]:
     }
 
 
-def _kind(x: torch.Tensor | None) -> str:
-    if x is None or x.is_floating_point():
+def _kind(x: torch.Tensor) -> str:
+    if x.is_floating_point():
         return "numbers"
     return "image" if x.dtype == torch.uint8 else "ids"

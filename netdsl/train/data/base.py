@@ -156,17 +156,28 @@ class FolderSource(Source):
                 return self.read(root, download=False)
             except RuntimeError as problem:
                 if "not found" not in str(problem):
-                    raise TrainError(
-                        "E0621", f"{self.kind} in `{root}` cannot be read: {problem}"
-                    ) from problem
+                    raise self._unread(root, problem) from problem
             except (OSError, ValueError, EOFError) as problem:
-                raise TrainError("E0621", f"{self.kind} in `{root}` cannot be read: {problem}") from problem
+                raise self._unread(root, problem) from problem
         if not (download or self.download):
             raise self._missing(roots)
         try:
             return self.read(roots[-1], download=True)
         except (RuntimeError, OSError) as problem:
-            raise TrainError("E0621", f"{self.kind} could not be downloaded: {problem}") from problem
+            helps = ["look whether the network can be reached, or put the files there by hand"]
+            message = f"{self.kind} could not be downloaded: {problem}"
+            raise TrainError("E0621", message, helps=helps) from problem
+
+    def damaged(self, root: Path) -> str:
+        """What is wrong with one of the files, as far as that shows before it is read; "" for nothing."""
+        del root
+        return ""
+
+    def _unread(self, root: Path, problem: Exception) -> TrainError:
+        """That the files are there, and are not what they should be."""
+        reason = self.damaged(root) or f"{self.kind} in `{root}` cannot be read: {problem}"
+        helps = ["a file is cut off or damaged: remove it, and fetch it again by `--download`"]
+        return TrainError("E0621", reason, argument="root", helps=helps)
 
     def places(self, folders: Sequence[Path]) -> list[Path]:
         """Where `root` may be: itself where it is absolute, else in each of `folders`."""

@@ -57,10 +57,12 @@ def tensors(x: NDArray[Any], y: NDArray[Any]) -> Split:
     import torch
 
     whole = numpy.issubdtype(y.dtype, numpy.integer)
-    return Split(
-        torch.from_numpy(numpy.ascontiguousarray(x, dtype=numpy.float32)),
-        torch.from_numpy(numpy.ascontiguousarray(y, dtype=numpy.int64 if whole else numpy.float32)),
-    )
+    with numpy.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as that
+        kept = [
+            numpy.require(each, kind, ["C", "W"])  # torch cannot keep what it may not write
+            for each, kind in ((x, numpy.float32), (y, numpy.int64 if whole else numpy.float32))
+        ]
+    return Split(torch.from_numpy(kept[0]), torch.from_numpy(kept[1]))
 
 
 def parts(

@@ -75,7 +75,11 @@ class HoldOut(Division):
 
     def rows(self, samples: Samples, seed: int, folders: Sequence[Path]) -> tuple[Rows, Rows]:
         if self.file is not None:
-            return _of_file(self.file, samples.count, folders)
+            train, valid = _of_file(self.file, samples.count, folders)
+            if samples.in_time and valid.min() < train.max():
+                message = "the windows of a series overlap, so those that are held out must be its last"
+                raise TrainError("E0650", message, helps=["hold out a share of them: `Split(0.2)`"])
+            return train, valid
         assert self.fraction is not None
         if samples.in_time and (self.shuffle or self.stratified):
             message = "the windows of a series overlap, so those that are held out must be its last"
@@ -96,8 +100,26 @@ class HoldOut(Division):
                 stratify=samples.classes if self.stratified else None,
             )
         except ValueError as problem:
-            raise TrainError("E0650", f"{self} leaves a part empty", notes=[str(problem)]) from problem
+            raise self._undrawn(samples, problem) from problem
         return drawn[0], drawn[1]
+
+    def _undrawn(self, samples: Samples, problem: ValueError) -> TrainError:
+        """Why nothing can be drawn."""
+        import numpy
+
+        if samples.classes is None or not self.stratified:
+            message = f"`fraction = {self.fraction:g}` of {samples.count} samples leaves a part empty"
+            return TrainError(
+                "E0650", message, helps=["leave at least one sample to learn from: `Split(0.2)`"]
+            )
+        numbers, counts = numpy.unique(samples.classes, return_counts=True)
+        if counts.min() < 2:
+            message = f"class {numbers[counts.argmin()]} has one sample, which cannot be in both parts"
+            return TrainError("E0650", message, helps=["leave `stratified` out, or leave the class out"])
+        share = f"`fraction = {self.fraction:g}` of {samples.count} samples"
+        message = f"{share} has no room for all {len(numbers)} classes"
+        helps = ["take a larger fraction, or leave `stratified` out"]
+        return TrainError("E0650", message, notes=[str(problem)], helps=helps)
 
 
 def last(count: int, fraction: float) -> tuple[Rows, Rows]:
@@ -119,9 +141,11 @@ def _of_file(name: str, count: int, folders: Sequence[Path]) -> tuple[Rows, Rows
             continue
         if not text.isdecimal() or int(text) >= count:
             message = f"line {number} of `{path}` is `{text}`, which is no row from 0 to {count - 1}"
-            raise TrainError("E0650", message)
+            helps = ["the file has a number a line, and rows are counted from 0"]
+            raise TrainError("E0650", message, helps=helps)
         chosen.add(int(text))
     if not 0 < len(chosen) < count:
-        raise TrainError("E0650", f"`{path}` holds out {len(chosen)} of {count} samples")
+        helps = ["list some of the rows, one a line, and not all"]
+        raise TrainError("E0650", f"`{path}` holds out {len(chosen)} of {count} samples", helps=helps)
     out = numpy.isin(numpy.arange(count), sorted(chosen))
     return numpy.flatnonzero(~out), numpy.flatnonzero(out)

@@ -4,7 +4,8 @@ categories, is plain data (`Fitted`); scikit-learn makes columns of it, the same
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from netdsl.diagnostics.suggest import did_you_mean
@@ -44,7 +45,8 @@ def numbers(table: Table, column: Column, argument: str, *, gaps: bool = False) 
     import numpy
     from pandas import to_numeric
 
-    cells: Any = table.frame[located(table, column, argument)]
+    found: Any = table.frame[located(table, column, argument)]
+    cells = _plain(found, table.decimal)
     converted: Any = to_numeric(cells, errors="coerce")
     values: Numbers = converted.to_numpy(dtype=numpy.float64)
     missing = cells.isna().to_numpy()
@@ -57,6 +59,21 @@ def numbers(table: Table, column: Column, argument: str, *, gaps: bool = False) 
             help_ = "leave those rows out of the file"
         raise _gaps(table, column, argument, missing, help_)
     return values
+
+
+_TRUTH = {"true": "1", "false": "0"}
+
+
+def _plain(cells: Series, decimal: str) -> Series:
+    """A column as Python writes numbers: with a point before the decimals, and 1 and 0 where all of it is true and
+    false.
+    """
+    if cells.dtype != object:
+        return cells
+    distinct = [text for text in cells.unique() if isinstance(text, str)]
+    if distinct and all(text.lower() in _TRUTH for text in distinct):
+        return cells.map({text: _TRUTH[text.lower()] for text in distinct})
+    return cells.str.replace(decimal, ".", regex=False) if decimal != "." else cells
 
 
 def fit(features: Sequence[Feature], table: Table) -> Fitted:
@@ -100,6 +117,18 @@ def check_fitted(features: Sequence[Feature], fitted: Fitted) -> None:
             argument="features",
             helps=["use the recipe that the run began with: it is in the run's folder `spec`"],
         )
+
+
+def as_declared(cells: Series, names: Sequence[str]) -> Any:
+    """Cells as the categories `names` are written: where those are whole numbers, `1.0` is `1`."""
+    if not all(name.lstrip("-").isdecimal() for name in names):
+        return cells
+    return cells.map({text: text if text in names else _whole(text) for text in cells.dropna().unique()})
+
+
+def _whole(text: str) -> str:
+    kind, value, _ = in_order(text)
+    return category_name(value) if kind == 0 else text
 
 
 def feature_names(features: Sequence[Feature], fitted: Fitted) -> tuple[str, ...]:
@@ -153,10 +182,10 @@ def _learn_categories(feature: OneHot, table: Table, argument: str) -> list[str]
     if feature.categories is not None:
         return [category_name(c) for c in feature.categories]
     cells: Any = table.frame[located(table, feature.column, argument)].dropna()
-    return sorted(cells.unique(), key=_in_order)
+    return sorted(cells.unique(), key=in_order)
 
 
-def _in_order(text: str) -> tuple[int, float, str]:
+def in_order(text: str) -> tuple[int, float, str]:
     """Numbers by size, before names."""
     try:
         return 0, float(text), text
@@ -201,7 +230,7 @@ def _one_hot_step(feature: OneHot, categories: Sequence[str]) -> Any:
     return encoder(categories=[known_], handle_unknown=feature.handle_unknown, sparse_output=False)
 
 
-_NOTHING = "\0"  # the category of cells that are missing: no text file holds it
+_NOTHING = "\0 nothing"  # the category of cells that are missing: no text file holds it
 
 
 def _categories(table: Table, feature: OneHot, names: Sequence[str], argument: str) -> Any:
@@ -211,7 +240,7 @@ def _categories(table: Table, feature: OneHot, names: Sequence[str], argument: s
     if missing.any() and not feature.missing and feature.handle_unknown == "error":
         help_ = f"give them a column of their own: `OneHot({_quoted(feature.column)}, missing = True)`"
         raise _gaps(table, feature.column, argument, missing, help_)
-    found = cells.map(category_name, na_action="ignore") if len(cells) else cells
+    found = as_declared(cells, names)
     strange = found[~found.isin(list(names)) & ~cells.isna()]
     if len(strange) and feature.handle_unknown == "error":
         row = int(cast("int", strange.index[0]))
@@ -236,8 +265,19 @@ def _not_numeric(table: Table, column: Column, argument: str, cells: Series, row
     distinct = cells.dropna().unique()
     text = str(cells.iloc[row])
     helps: list[str] = []
-    if argument.startswith("features") and len(distinct) <= 50:
-        helps.append(f"a column of categories is `OneHot({_quoted(column)})`")
+    if _DECIMALS.fullmatch(text) and table.decimal == ".":
+        helps.append('`decimal = ","` reads a comma before the decimals')
+    elif _DATE.match(text):
+        helps.append(
+            "make numbers of dates first, as days since the first one, or columns for year, month and day"
+        )
+    elif text in _NOTHINGS:
+        helps.append(f'where it stands for nothing, say so: `na_values = ["{text}"]`')
+    elif _mostly_numbers(distinct):
+        helps.append("correct the cell, or leave it empty and say what stands for it then")
+        helps[0] += f", as `Numeric({_quoted(column)}, fill = 0)`" * argument.startswith("features")
+    elif argument.startswith("features") and len(distinct) <= 50:
+        helps.append(f"a column of categories is `OneHot({_quoted(column)})`, in the list `features`")
     elif argument.startswith("target"):
         example = ", ".join(_quoted(str(c)) for c in sorted(map(str, distinct))[:3])
         helps.append(f"names of classes are listed: `classes = [{example}]`")
@@ -250,6 +290,17 @@ def _not_numeric(table: Table, column: Column, argument: str, cells: Series, row
         argument=argument,
         helps=helps,
     )
+
+
+_DECIMALS = re.compile(r"[+-]?\d+,\d+")
+_DATE = re.compile(r"\d{4}-\d\d?-\d\d?|\d\d?[./]\d\d?[./]\d{2,4}")
+_NOTHINGS = ("?", "-", "--", ".", "missing", "unknown", "none", "Null", "NAN")
+
+
+def _mostly_numbers(cells: Iterable[object]) -> bool:
+    """Whether the text among them is likely a slip."""
+    found = [in_order(str(cell))[0] == 0 for cell in cells]
+    return sum(found) > len(found) / 2
 
 
 def _gaps(table: Table, column: Column, argument: str, missing: Numbers, help_: str) -> TrainError:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from netdsl.diagnostics.suggest import did_you_mean
 from netdsl.train.component import listed
 from netdsl.train.data.base import Data, Input, Sample, Target
 from netdsl.train.data.divided import Divide, Divided, Fitted, undivided
@@ -53,6 +54,10 @@ class ImageFolder(Divided):
         root = found_folder(self.root, folders)
         trained, measured = self.parts(root)
         names = self.classes or tuple(p.name for p in _classes(trained))
+        if len(names) < 2:
+            message = f"`{trained}` has one folder, `{''.join(names)}`, and a class is told from others"
+            helps = ["put the images of other classes in folders beside it"]
+            raise TrainError("E0660", message, helps=helps)
         train = self.unread(trained, names)
         if divide is not None:
             classes = train.y
@@ -67,9 +72,12 @@ class ImageFolder(Divided):
         if self.train is not None or self.valid is not None:
             return _within(root, self.train or "train"), _within(root, self.valid or "valid")
         found = {p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")}
-        if "train" not in found or found - set(PARTS):
+        measured = next((root / name for name in PARTS[1:] if name in found), None)
+        if "train" not in found or (
+            measured is None and len(found) > 1
+        ):  # `train` may be a class of vehicles
             return root, None
-        return root / "train", next((root / name for name in PARTS[1:] if name in found), None)
+        return root / "train", measured
 
     def unread(self, folder: Path, names: Sequence[str]) -> Unread:
         """The images below `folder`; E0660 where its folders are not the classes or one of them is empty."""
@@ -82,16 +90,20 @@ class ImageFolder(Divided):
         unknown = [name for name in found if name not in names]
         if unknown:
             message = f"`{folder}` has the folder `{unknown[0]}`, which is none of the {len(names)} classes"
-            raise TrainError("E0660", message, notes=[f"the classes are {listed(names[:20])}"])
+            helps = [*did_you_mean(unknown[0], names), "add a folder of that name for training, or remove it"]
+            notes = [f"the classes are {listed(names[:20])}"]
+            raise TrainError("E0660", message, notes=notes, helps=helps)
         missing = [name for name in names if name not in found]
         if missing:
-            raise TrainError("E0660", f"`{folder}` has no folder `{missing[0]}` for the class of that name")
+            message = f"`{folder}` has no folder `{missing[0]}` for the class of that name"
+            helps = ["put images of the class there: both parts have all classes"]
+            raise TrainError("E0660", message, helps=helps)
         paths: list[Path] = []
         classes: list[int] = []
         for number, name in enumerate(names):
             files = image_files(found[name], self.extensions)
             if not files:
-                raise _empty(found[name], self.extensions)
+                raise no_images(found[name], self.extensions)
             paths += files
             classes += [number] * len(files)
         y = torch.tensor(classes)
@@ -114,17 +126,18 @@ def _within(root: Path, name: str) -> Path:
     if not (root / name).is_dir():
         found = sorted(p.name for p in root.iterdir() if p.is_dir())
         notes = [f"it has {listed(found[:20])}"] if found else []
-        raise TrainError("E0660", f"`{root}` has no folder `{name}`", notes=notes)
+        helps = did_you_mean(name, found) or ["name the folders of the parts by `train` and `valid`"]
+        raise TrainError("E0660", f"`{root}` has no folder `{name}`", notes=notes, helps=helps)
     return root / name
 
 
-def _empty(folder: Path, extensions: Sequence[str]) -> TrainError:
+def no_images(folder: Path, extensions: Sequence[str]) -> TrainError:
     """That a folder has no images; perhaps they end otherwise."""
     endings = Counter(p.suffix.lower() for p in folder.iterdir() if p.is_file() and p.suffix)
     notes = [f"what ends in {listed(extensions)} is one"]
-    helps = []
+    helps = ["put images there, or remove the folder"]
     if endings:
         ending, count = endings.most_common(1)[0]
         notes.append(f"{count} of its files end in `{ending}`")
-        helps.append(f'`extensions = ["{ending}"]` takes them, where they are images')
+        helps = [f'`extensions = ["{ending}"]` takes them, where they are images']
     return TrainError("E0660", f"`{folder}` has no images", notes=notes, helps=helps)

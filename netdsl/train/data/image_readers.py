@@ -82,15 +82,30 @@ class MaskReader(ImageReader):
         self.masks = [str(path) for path in masks]
         self.values, self.threshold = tuple(values), threshold
 
+    def check(self, numbers: Sequence[int]) -> None:
+        """Masks too, which are read whole: a value that is of no class shows nowhere else (E0662, E0663)."""
+        super().check(numbers)
+
+        def sizes(number: int) -> tuple[tuple[int, int], Sequence[int]]:
+            return image_size(Path(self.paths[number])), self.mask(number).shape
+
+        with ThreadPoolExecutor(readers()) as pool:
+            for number, (image, mask) in zip(numbers, pool.map(sizes, numbers), strict=True):
+                if self.size == (None, None) and image != tuple(mask):
+                    raise self._apart(number, image, mask)
+
     def one(self, number: int) -> tuple[Tensor, Tensor]:
         image, mask = self.image(number), self.mask(number)
         if image.shape[1:] != mask.shape:
-            message = (
-                f"{self.name(number)} is {image.shape[1]}x{image.shape[2]}, "
-                f"and its mask `{self.masks[number]}` is {mask.shape[0]}x{mask.shape[1]}"
-            )
-            raise TrainError("E0662", message, helps=self.help_alike())
+            raise self._apart(number, image.shape[1:], mask.shape)
         return image, mask
+
+    def _apart(self, number: int, image: Sequence[int], mask: Sequence[int]) -> TrainError:
+        message = (
+            f"{self.name(number)} is {image[0]}x{image[1]}, "
+            f"and its mask `{self.masks[number]}` is {mask[0]}x{mask[1]}"
+        )
+        return TrainError("E0662", message, helps=self.help_alike())
 
     def mask(self, number: int) -> Tensor:
         """The class of each pixel; E0663 where a value of the mask is of no class."""
@@ -132,11 +147,14 @@ class MaskReader(ImageReader):
             helps = [
                 "`values = [0, 255]` makes 255 class 1; as a number, 255 would be compared with a probability"
             ]
-        elif len(self.values) == 2:
+        elif len(self.values) == 2 and len(found) > 4:
             helps = ["`threshold = 128` makes what is as bright or brighter class 1, and the rest class 0"]
         else:
-            helps = ["`values` lists what stands for each class in a mask, in the order of the classes"]
+            helps = [f"`values = {found[:12]}` makes each of them a class" if len(found) <= 12 else _LISTS]
         return TrainError("E0663", message, notes=notes, helps=helps)
+
+
+_LISTS = "`values` lists what stands for each class in a mask, in the order of the classes"
 
 
 def _listed(values: Sequence[int]) -> str:

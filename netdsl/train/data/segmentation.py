@@ -12,6 +12,7 @@ from netdsl.train.component import Integers
 from netdsl.train.data.base import Data, Input, Sample, Target
 from netdsl.train.data.divided import Divide, Divided, Fitted, undivided
 from netdsl.train.data.division import Samples
+from netdsl.train.data.image_folder import no_images
 from netdsl.train.data.images import EXTENSIONS, Channels, Names, Size, image_files, sides
 from netdsl.train.data.places import found_folder
 from netdsl.train.errors import TrainError
@@ -65,7 +66,7 @@ class Segmentation(Divided):
         found = {mask.stem: mask for mask in image_files(masks, self.extensions)}
         paths = [p for p in image_files(images, self.extensions) if images != masks or self._is_image(p)]
         if not paths:
-            raise TrainError("E0660", f"`{images}` has no images")
+            raise no_images(images, self.extensions)
         for path in paths:
             if path.stem + self.mask_suffix not in found:
                 wanted = f"{path.stem}{self.mask_suffix}"
@@ -75,6 +76,7 @@ class Segmentation(Divided):
                     if near
                     else []
                 )
+                helps = helps or ["add a mask of that name, or take the image out of the folder"]
                 raise TrainError("E0663", f"`{path}` has no mask `{wanted}` in `{masks}`", helps=helps)
         return paths, [found[path.stem + self.mask_suffix] for path in paths]
 

@@ -29,7 +29,7 @@ class Sequence(Divided):
     """A sample is `window` rows of a table, its target the targets of the `horizon` rows that follow.
 
     `difference = 1` makes of rows the changes from the row before, before there are windows. The last windows are
-    held out, so that no target is learned from and measured on.
+    held out; those before them that have a target of theirs are left out, so that none is learned from and measured on.
     """
 
     nested: ClassVar[Mapping[str, Family[Any]]] = {"table": TABLES}
@@ -62,6 +62,7 @@ class Sequence(Divided):
         every = range(count)
         if divide is not None:
             train, valid = divide(Samples(count, in_time=True))
+            train = self.before(train, valid)
             learned = cells.part(range(int(max(train)) + self.difference + self.window + self.horizon))
             halves = [(cells, train), (cells, valid)]
         elif self.table.test is not None:
@@ -77,6 +78,20 @@ class Sequence(Divided):
         target = self.sample().target
         return Data(train_, valid_, target.classes, target.names, fitted)
 
+    def before(self, train: NDArray[Any], valid: NDArray[Any]) -> NDArray[Any]:
+        """Those of the windows `train` whose targets are no targets of `valid`; all where both are the same.
+
+        E0656 where none is left.
+        """
+        if len(train) == len(valid) and (train == valid).all():
+            return train
+        left = train[train + self.horizon <= valid.min()]
+        if not len(left):
+            message = f"no window is left to learn from: the targets of the others, {self.horizon} rows, are held out"
+            helps = ["hold fewer out, or predict fewer rows: a smaller `horizon`"]
+            raise TrainError("E0656", message, argument="horizon", helps=helps)
+        return left
+
     def windows(self, cells: Cells) -> int:
         """How many samples the rows of `cells` have; E0656 where there is none."""
         rows = len(cells.frame)
@@ -90,7 +105,11 @@ class Sequence(Divided):
             f"a window of {self.window} rows and {self.horizon} to predict are longer than the series: "
             f"`{cells.path}` has {rows} rows{less}",
             argument="window",
-            helps=[f"a window of at most {longest} fits"] if longest >= 1 else [],
+            helps=[
+                f"a window of at most {longest} fits"
+                if longest >= 1
+                else "predict fewer rows: a smaller `horizon`"
+            ],
         )
 
     def _samples(self, cells: Cells, rows: Series[int] | NDArray[Any], fitted: Fitted) -> Split:

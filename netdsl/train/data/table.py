@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, model_validator
 
+from netdsl.diagnostics.suggest import did_you_mean
 from netdsl.train.component import Family, as_tuple
 from netdsl.train.data.base import Data, Input, Sample, Target
 from netdsl.train.data.divided import Divide, Divided, Fitted, class_target, tensors, undivided
 from netdsl.train.data.division import Samples
 from netdsl.train.data.encoding import (
+    as_declared,
     check_fitted,
     encode,
     feature_names,
     fit,
+    in_order,
     located,
     numbers,
 )
@@ -27,11 +31,12 @@ from netdsl.train.data.features import (
     Columns,
     Feature,
     Numeric,
+    OneHot,
     category_name,
 )
 from netdsl.train.data.places import found_file
+from netdsl.train.data.table_files import Format, known, read_table
 from netdsl.train.data.table_files import Table as Cells
-from netdsl.train.data.table_files import known, read_table
 from netdsl.train.errors import TrainError
 
 if TYPE_CHECKING:
@@ -43,6 +48,14 @@ Features = Annotated[
 Classes = Annotated[
     tuple[Category, ...] | Annotated[int, Field(ge=2)], BeforeValidator(as_tuple)
 ]  # names, or how many
+
+
+def _known_encoding(name: str) -> str:
+    try:
+        codecs.lookup(name)
+    except LookupError as problem:
+        raise ValueError("an encoding that Python knows, as `utf-8`, `latin-1` or `cp1252`") from problem
+    return name
 
 
 class Table(Divided):
@@ -62,6 +75,9 @@ class Table(Divided):
     classes: Classes | None = None
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
     header: bool = True
+    encoding: Annotated[str, AfterValidator(_known_encoding)] = "utf-8"
+    decimal: Literal[".", ","] = "."
+    na_values: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
 
     @model_validator(mode="after")
     def _one_class(self) -> Table:
@@ -93,20 +109,24 @@ class Table(Divided):
 
     def divided(self, folders: Sequence[Path], divide: Divide | None, fitted: Fitted | None) -> Data:
         whole = self.read(self.path, folders)
+        self.check_apart(whole)
+        y = self.values(whole)
         if divide is not None:
-            rows = divide(Samples(len(whole.frame), self.class_numbers(whole)))
-            train, valid = (whole.part(part) for part in rows)
+            rows = divide(Samples(len(y), None if self.classes is None else y))
+            halves = [(whole.part(part), y[part]) for part in rows]
         elif self.test is not None:
-            train, valid = whole, self.read(self.test, folders)
+            other = self.read(self.test, folders)
+            halves = [(whole, y), (other, self.values(other))]
         else:
             raise undivided(self.kind)
+        train = halves[0][0]
         features = self.features_of(train)
         if fitted is None:
             fitted = fit(features, train)
         check_fitted(features, fitted)
-        halves = [tensors(encode(features, fitted, part), self.values(part)) for part in (train, valid)]
+        parts = [tensors(encode(features, fitted, cells), targets) for cells, targets in halves]
         target = self.sample().target
-        return Data(halves[0], halves[1], target.classes, target.names, fitted)
+        return Data(parts[0], parts[1], target.classes, target.names, fitted)
 
     def inputs(self, path: str | Path, folders: Sequence[Path], fitted: Fitted) -> Tensor:
         """The inputs of the rows of another file, [rows, inputs], encoded by what training has learned; it needs no
@@ -125,7 +145,31 @@ class Table(Divided):
         return feature_names(features, fitted)
 
     def read(self, name: str, folders: Sequence[Path]) -> Cells:
-        return read_table(found_file(name, folders), self.delimiter, self.header)
+        return self.cells(found_file(name, folders))
+
+    def cells(self, path: Path) -> Cells:
+        """The file at `path`, written as the recipe says. Columns that the model gets as numbers are such."""
+        return read_table(path, form=self.form(), numeric=self._numeric)
+
+    def form(self) -> Format:
+        """How the files are written."""
+        return Format(self.delimiter, self.header, self.encoding, self.decimal, self.na_values)
+
+    def _numeric(self, names: Sequence[Any]) -> set[Any]:
+        """Of the columns called `names`, those that nothing takes as text."""
+        declared = self.declared()
+        read = [f.columns() for f in declared if isinstance(f, Numeric)] or [tuple(names)] * (not declared)
+        texts = [f.columns() for f in declared if isinstance(f, OneHot)]
+        texts += [self.targets()] if self.classes is not None else []
+        read += [self.targets()] if self.classes is None else []
+
+        def called(columns: Sequence[tuple[Column, ...]]) -> set[Any]:
+            within = [
+                c for each in columns for c in each if not isinstance(c, int) or -len(names) <= c < len(names)
+            ]
+            return {names[c] if isinstance(c, int) else c for c in within}
+
+        return called(read) - called(texts)
 
     def features_of(self, cells: Cells) -> tuple[Feature, ...]:
         """What is declared, or every column that is no target as a number."""
@@ -136,7 +180,25 @@ class Table(Divided):
         for column in self.targets():
             if isinstance(column, int) or column in names:
                 targets.add(located(cells, column, "target"))
+        if "" in names:
+            message = f"column {names.index('') + 1} of `{cells.path}` has no name, and may be the numbers of the rows"
+            helps = ["list the `features`, without it, or give it a name"]
+            raise TrainError("E0652", message, argument="features", helps=helps)
+        if len(names) == len(targets):
+            message = f"`{cells.path}` has no column beside the target"
+            raise TrainError("E0652", message, argument="target", helps=["a model learns from other columns"])
         return tuple(Numeric(column=cast("Column", name)) for name in names if name not in targets)
+
+    def check_apart(self, cells: Cells) -> None:
+        """Refuse a target that is a feature too: the model would be given what it is to find (E0608)."""
+        targets = {located(cells, column, "target") for column in self.targets()}
+        for number, feature in enumerate(self.declared()):
+            for column in feature.columns():
+                if located(cells, column, f"features.{number}") in targets:
+                    message = (
+                        f"`{column}` is the target, and a feature too: the model would see what it is to find"
+                    )
+                    raise TrainError("E0608", message, argument=f"features.{number}", helps=["leave it out"])
 
     def values(self, cells: Cells) -> Any:
         """The targets of `cells`: [rows] or [rows, targets], int64 for classes."""
@@ -163,7 +225,7 @@ class Table(Divided):
             return values.astype(numpy.int64)
         names = [category_name(name) for name in self.classes]
         found: Any = cells.frame[located(cells, column, "target")]
-        positions = found.map({name: i for i, name in enumerate(names)})
+        positions = as_declared(found, names).map({name: i for i, name in enumerate(names)})
         wrong = numpy.flatnonzero(positions.isna().to_numpy())
         if len(wrong):
             raise self._no_class(cells, column, int(wrong[0]), known(names))
@@ -176,7 +238,22 @@ class Table(Divided):
             message = f"the target `{column}` has nothing in {place}"
             return TrainError("E0654", message, argument="target", helps=["leave such rows out of the file"])
         message = f"the target `{column}` is `{value}` in {place}, and the classes are {allowed}"
-        return TrainError("E0653", message, argument="classes", helps=["list every class in `classes`"])
+        return TrainError("E0653", message, argument="classes", helps=self._class_helps(cells, column, value))
+
+    def _class_helps(self, cells: Cells, column: Column, value: object) -> list[str]:
+        """How `classes` fit the values of the target."""
+        found: Any = cells.frame[located(cells, column, "target")]
+        names = sorted(map(str, found.dropna().unique()), key=in_order)
+        shown = [name if in_order(name)[0] == 0 else f'"{name}"' for name in names]
+        near = (
+            did_you_mean(str(value), [category_name(c) for c in self.classes])
+            if isinstance(self.classes, tuple)
+            else []
+        )
+        fraction = any(in_order(name)[1] % 1 for name in names)
+        if len(names) > 20 or (isinstance(self.classes, int) and fraction):
+            return [*near, "where the target is values and no classes, leave `classes` out"]
+        return [*near, f"list what stands in the column: `classes = [{', '.join(shown)}]`"]
 
 
 def value_target(names: Target, horizon: int) -> Target:

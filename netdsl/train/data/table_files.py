@@ -4,22 +4,26 @@ file is said with its line.
 
 from __future__ import annotations
 
-import bz2
 import csv
-import gzip
 import lzma
 import zlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from array import array
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from io import TextIOWrapper
+from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
+from netdsl.train.data.columns import quick
+from netdsl.train.data.packed import check_kind, unpacked
 from netdsl.train.errors import TrainError
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
-PACKED = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 DELIMITERS = {".tsv": "\t", ".tab": "\t"}
 USUAL = (",", ";", "\t", "|")
 # What stands for a missing cell, as pandas has it.
@@ -29,84 +33,179 @@ ABSENT = frozenset(
 
 
 @dataclass(frozen=True)
+class Format:
+    """How a file is written: `absent` stands for missing cells, beside what usually does."""
+
+    delimiter: str | None = None
+    header: bool = True
+    encoding: str = "utf-8"
+    decimal: str = "."
+    absent: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Table:
-    """The cells of a file and where they stand. `frame` has text columns, of nothing where a cell is missing."""
+    """The cells of a file and where they stand. `frame` has columns of text, with nothing where a cell is missing, and
+    of numbers where that was asked for. `lines` gives those of the rows in the file; it is None where it has none.
+    """
 
     path: Path
     frame: DataFrame
-    lines: Sequence[int] | None  # of the rows in the file; None where it has none
+    lines: Callable[[], Sequence[int]] | None
+    rows: Any = None  # which ones of the file's these are; None for all
+    decimal: str = "."
 
     def place(self, row: int) -> str:
         """Where a row is, in words."""
-        return f"row {row}" if self.lines is None else f"line {self.lines[row]}"
+        number = row if self.rows is None else int(self.rows[row])
+        return f"row {number}" if self.lines is None else f"line {self.lines()[number]}"
 
     def part(self, rows: Any) -> Table:
         """Some of the rows."""
-        lines = None if self.lines is None else [self.lines[row] for row in rows]
-        return Table(self.path, self.frame.iloc[rows].reset_index(drop=True), lines)
+        import numpy
+
+        chosen = numpy.asarray(rows)
+        numbers = chosen if self.rows is None else self.rows[chosen]
+        return replace(self, frame=self.frame.iloc[chosen].reset_index(drop=True), rows=numbers)
 
 
-def read_table(path: Path, delimiter: str | None = None, header: bool = True) -> Table:
-    """The table at `path`: CSV, TSV (packed too) or parquet.
+def read_table(
+    path: Path,
+    delimiter: str | None = None,
+    header: bool = True,
+    *,
+    form: Format | None = None,
+    numeric: Callable[[Sequence[Any]], Collection[Any]] | None = None,
+) -> Table:
+    """The table at `path`: CSV, TSV (packed too) or parquet. Of its columns, `numeric` says which are read as numbers,
+    where they are that.
 
     `TrainError` E0621 where the file cannot be read, E0651 where it is no table: empty, rows of unequal length,
     another delimiter, a column twice.
     """
-    endings = [ending.lower() for ending in path.suffixes]
+    form = form or Format(delimiter, header)
     try:
-        if endings[-1:] == [".parquet"]:
-            return _parquet(path)
-        packed = bool(endings) and endings[-1] in PACKED
-        ending = (endings[:-1] if packed else endings)[-1:]
-        opened = PACKED[endings[-1]] if packed else open
-        with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
-            return _text(path, file, delimiter or DELIMITERS.get("".join(ending), ","), header)
-    except (OSError, EOFError, zlib.error, lzma.LZMAError) as problem:
-        raise TrainError("E0621", f"`{path}` cannot be read: {problem}") from problem
-    except UnicodeDecodeError as problem:
-        message = f"`{path}` is not UTF-8 text (byte {problem.start})"
-        raise TrainError("E0621", message, helps=["save it as UTF-8, or as parquet"]) from problem
+        if path.suffix.lower() == ".parquet":
+            return _parquet(path, numeric)
+        opened, ending = unpacked(path)
+        check_kind(path, opened, form.encoding)
+        given = replace(
+            form,
+            delimiter=form.delimiter or DELIMITERS.get(ending, ","),
+            encoding="utf-8-sig" if form.encoding in ("utf-8", "utf8", "UTF-8") else form.encoding,
+        )
+        return _quickly(path, opened, given, numeric) or _text(path, opened, given)
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, BadZipFile) as problem:
+        helps = ["get the file again: it is cut off or damaged"]
+        raise TrainError("E0621", f"`{path}` cannot be read: {problem}", helps=helps) from problem
+    except UnicodeError as problem:
+        where = f" (byte {problem.start})" if isinstance(problem, UnicodeDecodeError) else ""
+        name = "UTF-8" if form.encoding.lower() in ("utf-8", "utf8") else form.encoding
+        helps = ['say how it is written, as `encoding = "latin-1"`', "or save it as UTF-8, or as parquet"]
+        raise TrainError("E0621", f"`{path}` is not {name} text{where}", helps=helps) from problem
     except csv.Error as problem:
-        raise TrainError("E0651", f"`{path}` is not a table: {problem}") from problem
+        helps = ["look for a quote that is not closed: the rest of the file belongs to its field"]
+        raise TrainError("E0651", f"`{path}` is not a table: {problem}", helps=helps) from problem
 
 
-def _text(path: Path, file: IO[str], delimiter: str, header: bool) -> Table:
-    from pandas import DataFrame
+def _quickly(
+    path: Path,
+    opened: Callable[[], IO[bytes]],
+    form: Format,
+    numeric: Callable[[Sequence[Any]], Collection[Any]] | None,
+) -> Table | None:
+    """The table read at once; None where something about it is odd."""
+    with opened() as file, TextIOWrapper(file, form.encoding, newline="") as text:
+        first = next(_rows(text, form), None)
+    if first is None:
+        return None
+    number, cells = first
+    names = _header(path, cells, form.delimiter or ",") if form.header else list(range(len(cells)))
+    if number > 1 or "" in names or len(names) < 2:
+        return None
+    wanted = numeric(names) if numeric else ()
+    absent = ABSENT | set(form.absent)
+    frame = quick(
+        opened,
+        names,
+        wanted,
+        delimiter=form.delimiter or ",",
+        header=form.header,
+        encoding="utf-8" if form.encoding == "utf-8-sig" else form.encoding,
+        decimal=form.decimal,
+        absent=absent,
+    )
 
-    reader = csv.reader(file, delimiter=delimiter, strict=True)
-    rows: list[list[str | None]] = []
-    lines: list[int] = []
-    names: list[str] | None = None
-    width = 0
+    @cache
+    def lines() -> Sequence[int]:
+        with opened() as file, TextIOWrapper(file, form.encoding, newline="") as text:
+            return array("q", (line for line, _ in islice(_rows(text, form), int(form.header), None)))
+
+    return None if frame is None else Table(path, frame, lines, decimal=form.decimal)
+
+
+def _rows(file: IO[str], form: Format) -> Iterator[tuple[int, list[str]]]:
+    """The rows that are not empty, with the line that each begins in."""
+    reader = csv.reader(file, delimiter=form.delimiter or ",", strict=True)
     end = 0
     for cells in reader:
         start, end = end + 1, reader.line_num
-        if not cells:
-            continue
-        if not width:
-            width = len(cells)
-            if header:
-                names = _header(path, cells, delimiter)
-                continue
-        if len(cells) != width:
-            raise _ragged(path, start, cells, width, header)
-        rows.append([None if (text := cell.strip()) in ABSENT else text for cell in cells])
-        lines.append(start)
+        if cells and (len(cells) > 1 or cells[0].strip()):
+            yield start, cells
+
+
+def _text(path: Path, opened: Callable[[], IO[bytes]], form: Format) -> Table:
+    """The table read row by row, so that what is wrong is found in its place."""
+    from pandas import DataFrame
+
+    delimiter, absent = form.delimiter or ",", ABSENT | set(form.absent)
+    rows: list[list[str | None]] = []
+    lines = array("q")
+    names: list[str] | None = None
+    width = 0
+    with opened() as file, TextIOWrapper(file, form.encoding, newline="") as text:
+        for start, cells in _rows(text, form):
+            if not width:
+                width = len(cells)
+                if form.header:
+                    names = _header(path, cells, delimiter)
+                    continue
+            if len(cells) != width:
+                raise _ragged(path, start, cells, width, form.header)
+            rows.append([None if (cell := each.strip()) in absent else cell for each in cells])
+            lines.append(start)
     if not rows:
         what = "has no rows below its header" if width else "is empty"
-        raise TrainError("E0651", f"`{path}` {what}")
+        helps = ["a table that begins with its first row has `header = False`"] if width else []
+        helps = helps or ["a table has a line of names, and below it a line for each sample"]
+        raise TrainError("E0651", f"`{path}` {what}", helps=helps)
     if names is None:
         _check_delimiter(path, [cell or "" for cell in rows[0]], delimiter)
     columns: Any = range(width) if names is None else names
-    return Table(path, DataFrame(rows, columns=columns, dtype=object), lines)
+    frame = DataFrame(rows, columns=columns, dtype=object)
+    return Table(path, _named(path, frame, names), lambda: lines, decimal=form.decimal)
+
+
+def _named(path: Path, frame: DataFrame, names: Sequence[str] | None) -> DataFrame:
+    """The columns without those that have neither a name nor a cell, as a delimiter at the end of each line makes
+    them.
+    """
+    empty = [number for number, name in enumerate(names or ()) if not name]
+    kept = [number for number in empty if frame.iloc[:, number].notna().any()]
+    if len(kept) > 1:
+        numbers = " and ".join(str(number + 1) for number in kept[:2])
+        message = f"the columns {numbers} of `{path}` have no names"
+        raise TrainError("E0651", message, helps=["give each column a name of its own"])
+    return frame.iloc[:, [n for n in range(frame.shape[1]) if n not in empty or n in kept]]
 
 
 def _header(path: Path, cells: Sequence[str], delimiter: str) -> list[str]:
     names = [cell.strip() for cell in cells]
     _check_delimiter(path, names, delimiter)
     for number, name in enumerate(names):
-        if name in names[:number]:
-            raise TrainError("E0651", f"`{path}` has two columns `{name}`")
+        if name and name in names[:number]:
+            helps = ["give each column a name of its own"]
+            raise TrainError("E0651", f"`{path}` has two columns `{name}`", helps=helps)
     if all(_is_number(name) for name in names):
         raise TrainError(
             "E0651",
@@ -137,32 +236,54 @@ def _ragged(path: Path, line: int, cells: Sequence[str], width: int, header: boo
     return TrainError(
         "E0651",
         f"line {line} of `{path}` has {fields}, and {than} has {width}",
-        helps=['a field that holds the delimiter stands in quotes: `"a, b"`'] if len(cells) > width else [],
+        helps=[
+            'a field that holds the delimiter stands in quotes: `"a, b"`'
+            if len(cells) > width
+            else "a field that is empty still has its delimiters: `64,,280`"
+        ],
     )
 
 
-def _parquet(path: Path) -> Table:
-    from pandas import read_parquet
+def _parquet(path: Path, numeric: Callable[[Sequence[Any]], Collection[Any]] | None) -> Table:
+    from pandas import DataFrame, read_parquet
 
     try:
         frame = read_parquet(path)
     except (ValueError, OSError) as problem:
-        raise TrainError("E0621", f"`{path}` cannot be read: {str(problem).splitlines()[0]}") from problem
+        message = f"`{path}` cannot be read: {str(problem).splitlines()[0]}"
+        raise TrainError("E0621", message, helps=["write it again, as parquet or as CSV"]) from problem
     if not len(frame):
-        raise TrainError("E0651", f"`{path}` has no rows")
-    frame.columns = [str(name) for name in frame.columns]
-    texts: Any = frame.apply(_as_text)
-    return Table(path, texts.astype(object), None)
+        raise TrainError("E0651", f"`{path}` has no rows", helps=["each row of a table is a sample"])
+    names = [str(name) for name in frame.columns]
+    wanted = numeric(names) if numeric else ()
+    columns = {
+        name: _as_numbers(frame.iloc[:, i]) if name in wanted else _as_text(frame.iloc[:, i])
+        for i, name in enumerate(names)
+    }
+    return Table(path, DataFrame(columns, columns=names), None)
 
 
-def _as_text(column: Series) -> Series:
+def _as_numbers(column: Series) -> Any:
+    """Cells as float64, where they are numbers in the file."""
+    import numpy
+    from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+    if not is_numeric_dtype(column.dtype) or is_bool_dtype(column.dtype):
+        return _as_text(column)
+    return column.to_numpy(dtype=numpy.float64, na_value=numpy.nan)
+
+
+def _as_text(column: Series) -> Any:
     """Cells as they would stand in a text file."""
+    import numpy
+    from pandas import Series, factorize
+
     from netdsl.train.data.features import category_name
 
-    cells = column.astype(object)
-    return cells.where(cells.isna(), cells.map(lambda v: category_name(v) if v is not None else v)).mask(
-        cells.isna(), None
-    )
+    codes, distinct = factorize(column)
+    values = [value.item() if isinstance(value, numpy.generic) else value for value in distinct]
+    texts = numpy.array([*map(category_name, values), None], dtype=object)
+    return Series(texts[codes], dtype=object)
 
 
 def _is_number(text: str) -> bool:

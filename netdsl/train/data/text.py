@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from netdsl.diagnostics.suggest import did_you_mean
 from netdsl.train.component import as_tuple, listed
 from netdsl.train.data.base import Data, Input, Sample, Split, Target
 from netdsl.train.data.divided import Divide, Divided, Fitted, undivided
@@ -156,7 +157,8 @@ class Text(Divided):
                 labels.append((where, row[self.label].strip()))
                 texts.append((where, row[self.text]))
             if not texts:
-                raise TrainError("E0664", f"`{path}` has no lines")
+                helps = ["a line is a label, a tab and a text"]
+                raise TrainError("E0664", f"`{path}` has no lines", helps=helps)
         return labels, texts
 
     def rows(self, path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -171,15 +173,17 @@ class Text(Divided):
                 delimiter = self.delimiter or ("\t" if "\t" in file.readline() else ",")
                 file.seek(0)
                 quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
-                reader = csv.reader(file, delimiter=delimiter, quoting=quoting)
+                reader = csv.reader(file, delimiter=delimiter, quoting=quoting, strict=True)
                 for row in reader:
-                    if row and not (self.header and reader.line_num == 1):
+                    if any(map(str.strip, row)) and not (self.header and reader.line_num == 1):
                         yield reader.line_num, row
         except UnicodeDecodeError as problem:
-            raise TrainError("E0664", f"`{path}` is not UTF-8 text (byte {problem.start})") from problem
+            message = f"`{path}` is not UTF-8 text (byte {problem.start})"
+            raise TrainError("E0664", message, helps=["save it as UTF-8"]) from problem
         except (OSError, EOFError, csv.Error) as problem:
             reason = (getattr(problem, "strerror", None) or str(problem)).lower()
-            raise TrainError("E0664", f"`{path}` cannot be read: {reason}") from problem
+            helps = ["get the file again: it is cut off or damaged"]
+            raise TrainError("E0664", f"`{path}` cannot be read: {reason}", helps=helps) from problem
 
     def names(self, labels: Sequence[tuple[str, str]], fitted: Fitted | None) -> tuple[str, ...]:
         """The classes in the order of their numbers."""
@@ -188,6 +192,12 @@ class Text(Divided):
         if isinstance(self.classes, int):
             return tuple(str(number) for number in range(self.classes))
         found = {label for _, label in labels}
+        if len(found) < 2 and not self.classes:
+            message = f"all {len(labels)} texts have the label `{labels[0][1]}`"
+            helps = [
+                "`label` is the column of the labels, counted from 0, and `classes` lists those there are"
+            ]
+            raise TrainError("E0664", message, argument="label", helps=helps)
         whole = all(label.isdecimal() for label in found)
         return self.classes or tuple(sorted(found, key=lambda label: (int(label) if whole else 0, label)))
 
@@ -198,7 +208,8 @@ class Text(Divided):
         for where, label in labels:
             if label not in numbers:
                 message = f"{where}: the label `{label}` is none of the classes {listed(names[:20])}"
-                raise TrainError("E0664", message, argument="classes")
+                helps = [*did_you_mean(label, names), "list every label in `classes`"]
+                raise TrainError("E0664", message, argument="classes", helps=helps)
         return numpy.array([numbers[label] for _, label in labels], dtype=numpy.int64)
 
     def _too_few(self, where: str, row: Sequence[str]) -> TrainError:

@@ -30,13 +30,13 @@ class WindowReader(Reader):
         self.on_disk = ids is None
         if len(self.ids) <= length:
             message = f"`{path}` has {len(self.ids)} tokens, and a sample and its target are {length + 1}"
-            raise TrainError("E0656", message, argument="length")
+            longest = len(self.ids) - 1
+            helps = [f"a length of at most {longest} fits" if longest > 0 else "put tokens into the file"]
+            raise TrainError("E0656", message, argument="length", helps=helps)
         for start in range(0, len(self.ids), CHECKED):
             part = self.ids[start : start + CHECKED]
             if part.min() < 0 or part.max() >= below:
-                wrong = int(part[(part < 0) | (part >= below)][0])
-                message = f"`{path}`: the id {wrong} is not from 0 to {below - 1}"
-                raise TrainError("E0665", message, argument="vocabulary")
+                raise _outside(path, part, start, below)
 
     def __len__(self) -> int:
         return (len(self.ids) - 1 - self.length) // self.stride + 1
@@ -59,15 +59,26 @@ class WindowReader(Reader):
             self.ids = _opened(self.path)
 
 
+_SAVED = "save them by `numpy.save(path, ids)`, with `ids` of int64 [count]"
+
+
+def _outside(path: Path, part: NDArray[Any], start: int, below: int) -> TrainError:
+    """That an id of `part`, which begins at `start`, is not in the vocabulary (E0665)."""
+    at = int(numpy.flatnonzero((part < 0) | (part >= below))[0])
+    message = f"`{path}`: the id {int(part[at])} at place {start + at} is not from 0 to {below - 1}"
+    helps = [f"`vocabulary` is how many ids there are: at least {int(part.max()) + 1}"]
+    if part[at] < 0:
+        helps = ["ids are counted from 0"]
+    return TrainError("E0665", message, argument="vocabulary", helps=helps)
+
+
 def _opened(path: Path) -> NDArray[Any]:
     try:
         ids = numpy.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as problem:
-        raise TrainError(
-            "E0664", f"`{path}` cannot be read: {str(problem).splitlines()[0].lower()}"
-        ) from problem
+        message = f"`{path}` cannot be read: {str(problem).splitlines()[0].lower()}"
+        raise TrainError("E0664", message, helps=[_SAVED]) from problem
     if ids.ndim != 1 or not numpy.issubdtype(ids.dtype, numpy.integer):
-        raise TrainError(
-            "E0664", f"`{path}` holds {ids.dtype}{list(ids.shape)}, and ids are whole numbers in one row"
-        )
+        message = f"`{path}` holds {ids.dtype}{list(ids.shape)}, and ids are whole numbers in one row"
+        raise TrainError("E0664", message, helps=[_SAVED])
     return ids

@@ -104,6 +104,8 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as problem:
-        raise TrainError("E0664", f"`{path}` is not UTF-8 text (byte {problem.start})") from problem
+        message = f"`{path}` is not UTF-8 text (byte {problem.start})"
+        raise TrainError("E0664", message, helps=["save it as UTF-8"]) from problem
     except OSError as problem:
-        raise TrainError("E0664", f"`{path}` cannot be read: {(problem.strerror or '').lower()}") from problem
+        message = f"`{path}` cannot be read: {(problem.strerror or '').lower()}"
+        raise TrainError("E0664", message, helps=["look whether it may be read"]) from problem

@@ -44,11 +44,14 @@ def declared_tokens(vocabulary: Declared | None, folders: Sequence[Path]) -> tup
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as problem:
-        raise TrainError("E0664", f"`{path}` is not UTF-8 text (byte {problem.start})") from problem
+        message = f"`{path}` is not UTF-8 text (byte {problem.start})"
+        raise TrainError("E0664", message, helps=["save it as UTF-8"]) from problem
     tokens = tuple(line.removesuffix("\r") for line in (lines[:-1] if lines[-1] == "" else lines))
     twice = [token for token, count in Counter(tokens).items() if count > 1]
     if twice:
-        raise TrainError("E0665", f"`{path}` has the token `{twice[0]}` more than once")
+        helps = ["a token stands on one line: its number is that of the line"]
+        message = f"`{path}` has the token `{twice[0]}` more than once"
+        raise TrainError("E0665", message, argument="vocabulary", helps=helps)
     return tokens
 
 
@@ -81,7 +84,9 @@ def numbers_of(
             ids = numpy.array(tokens, dtype=numpy.int64)
         except (ValueError, OverflowError) as problem:
             wrong = next((t for t in tokens if not t.lstrip("-").isdecimal()), tokens[0])
-            raise TrainError("E0665", f"{where}: `{wrong}` is no id, a whole number") from problem
+            helps = ['for words say `tokens = "words"`, for characters `tokens = "characters"`']
+            message = f"{where}: `{wrong}` is no id, a whole number"
+            raise TrainError("E0665", message, argument="tokens", helps=helps) from problem
         outside = (ids < 0) | (ids >= numbers)
         if outside.any() and unknown is None:
             wrong = int(ids[outside][0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from netdsl.train.component import Family
 from netdsl.train.losses.base import Loss, Reduction
-from netdsl.train.losses.classes import CrossEntropyLoss, MultiMarginLoss, NLLLoss
+from netdsl.train.losses.classes import CrossEntropyLoss, CTCLoss, MultiMarginLoss, NLLLoss
 from netdsl.train.losses.pairs import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -13,15 +13,16 @@ from netdsl.train.losses.pairs import (
     MultiLabelSoftMarginLoss,
     SoftMarginLoss,
 )
+from netdsl.train.losses.several import (
+    CosineEmbeddingLoss,
+    GaussianNLLLoss,
+    MarginRankingLoss,
+    TripletMarginLoss,
+)
 from netdsl.train.losses.values import HuberLoss, KLDivLoss, L1Loss, MSELoss, PoissonNLLLoss, SmoothL1Loss
 
 LEFT_OUT = {
-    "CTCLoss": "it takes the lengths of the outputs and targets of each sample",
-    "TripletMarginLoss": "it compares three outputs with each other, and no target",
-    "TripletMarginWithDistanceLoss": "it compares three outputs with each other, and no target",
-    "CosineEmbeddingLoss": "it compares two outputs with each other",
-    "MarginRankingLoss": "it compares two outputs with each other",
-    "GaussianNLLLoss": "it takes two outputs, a mean and a variance; a `block` can say it of the halves of one",
+    "TripletMarginWithDistanceLoss": "it takes a Python function; `TripletMarginLoss` is that of Euclidean distances",
     "AdaptiveLogSoftmaxWithLoss": "it has weights of its own, which are no part of the model",
     "LinearCrossEntropyLoss": "it has weights of its own, which are no part of the model; "
     "`CrossEntropyLoss` after a `Linear` is the same",
@@ -46,6 +47,11 @@ LOSSES: Family[Loss] = Family.of(
         MultiLabelMarginLoss,
         PoissonNLLLoss,
         KLDivLoss,
+        GaussianNLLLoss,
+        CTCLoss,
+        CosineEmbeddingLoss,
+        MarginRankingLoss,
+        TripletMarginLoss,
     ),
     LEFT_OUT,
 )
@@ -55,13 +61,17 @@ __all__ = [
     "LOSSES",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "CTCLoss",
+    "CosineEmbeddingLoss",
     "CrossEntropyLoss",
+    "GaussianNLLLoss",
     "HingeEmbeddingLoss",
     "HuberLoss",
     "KLDivLoss",
     "L1Loss",
     "Loss",
     "MSELoss",
+    "MarginRankingLoss",
     "MultiLabelMarginLoss",
     "MultiLabelSoftMarginLoss",
     "MultiMarginLoss",
@@ -70,4 +80,5 @@ __all__ = [
     "Reduction",
     "SmoothL1Loss",
     "SoftMarginLoss",
+    "TripletMarginLoss",
 ]

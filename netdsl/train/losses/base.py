@@ -27,11 +27,21 @@ class Loss(Component):
     )
     indices: ClassVar[bool] = False  # takes the numbers of the classes that apply, and -1 for the rest
     tensors: ClassVar[tuple[str, ...]] = ()  # arguments that torch wants as tensors
+    takes: ClassVar[tuple[str, ...]] = ("input",)  # the outputs of the model, as torch calls them
+    mixable: ClassVar[bool] = True  # compares with what lies between two targets as well
+    aligned: ClassVar[bool] = True  # there is a target for each place of the output
+    compares: ClassVar[bool] = True  # with targets, and not outputs with each other alone
+    single: ClassVar[bool] = False  # has one target a sample, whatever the outputs are
 
     if (
         TYPE_CHECKING
     ):  # every loss declares it, in torch's order; a field here would come first in all of them
         reduction: str
+
+    @property
+    def several(self) -> bool:
+        """Whether it takes more than one output of the model."""
+        return len(self.takes) > 1
 
     @property
     def averages(self) -> bool:
@@ -47,13 +57,19 @@ class Loss(Component):
         """What the batch of `target` counts for in the mean."""
         return target.new_tensor(float(len(target)))
 
+    def refused(self, target: Tensor) -> str:  # noqa: ARG002
+        """Why it cannot compare with such targets; "" where it can."""
+        return ""
+
     @property
     def part(self) -> Loss:
         """The loss of a part of a batch: a sum where samples count differently, as only the whole can divide it."""
         return self.model_copy(update={"reduction": "sum"}) if self.uneven else self
 
     def build(self) -> nn.Module:
-        """The module of `torch.nn`; its tensors move with `.to(device)`."""
+        """The module of `torch.nn`, called with the model's output, or a tuple where it takes several, and the targets.
+        Its tensors move with `.to(device)`.
+        """
         import torch
         from torch import nn
 

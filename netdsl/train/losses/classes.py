@@ -10,7 +10,7 @@ from netdsl.train.component import Numbers
 from netdsl.train.losses.base import Loss, Reduction
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 
 class Weighted(Loss):
@@ -27,6 +27,8 @@ class Weighted(Loss):
     def weight_of(self, target: Tensor) -> Tensor:
         import torch
 
+        if target.is_floating_point():  # shares of the classes, of which each sample counts as one
+            return target.new_tensor(float(len(target)))
         kept = target != self.ignore_index
         if self.weight is None:
             return kept.sum()
@@ -46,6 +48,7 @@ class CrossEntropyLoss(Weighted):
 
 
 class NLLLoss(Weighted):
+    mixable = False
     targets = "classes"
     gives = "log-probabilities"
     tensors = ("weight",)
@@ -56,6 +59,7 @@ class NLLLoss(Weighted):
 
 
 class MultiMarginLoss(Loss):
+    mixable = False
     targets = "classes"
     tensors = ("weight",)
 
@@ -63,3 +67,32 @@ class MultiMarginLoss(Loss):
     margin: float = 1.0
     weight: Numbers | None = None
     reduction: Reduction = "mean"
+
+
+class CTCLoss(Loss):
+    """Of log-probabilities [N, classes, T] and targets [N, S], each a row of class numbers that `blank` fills up; which
+    of the places of the output belongs to which number of the target, is left open.
+    """
+
+    targets = "classes"
+    gives = "log-probabilities"
+    scores = False
+    mixable = False
+    aligned = False
+
+    blank: int = Field(0, ge=0)
+    reduction: Reduction = "mean"
+    zero_infinity: bool = False
+
+    def refused(self, target: Tensor) -> str:
+        told = target != self.blank
+        if target.dim() != 2:
+            return f"are not rows of class numbers, which `{self.kind}` compares with"
+        if not bool((told[:, :-1] | ~told[:, 1:]).all()):
+            return f"have `blank`, which is {self.blank}, before other numbers: it fills up rows at their end"
+        return ""
+
+    def build(self) -> nn.Module:
+        from netdsl.train.losses.modules import OfPlaces
+
+        return OfPlaces(super().build(), self.blank)

@@ -42,6 +42,7 @@ class MultiLabelMarginLoss(Loss):
     binary = True
     scores = False
     indices = True
+    mixable = False
 
     reduction: Reduction = "mean"
 
@@ -52,6 +53,7 @@ class SoftMarginLoss(Loss):
     binary = True
     low = -1.0
     gives = "logits"
+    mixable = False
 
     reduction: Reduction = "mean"
 
@@ -62,6 +64,7 @@ class HingeEmbeddingLoss(Loss):
     binary = True
     scores = False
     low = -1.0
+    mixable = False
 
     margin: float = 1.0
     reduction: Reduction = "mean"

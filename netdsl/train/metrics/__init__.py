@@ -34,13 +34,41 @@ from netdsl.train.metrics.errors import (
     SymmetricMeanAbsolutePercentageError,
     WeightedMeanAbsolutePercentageError,
 )
-from netdsl.train.metrics.library import CalibrationError, KendallRankCorrcoef, SpearmanCorrcoef
+from netdsl.train.metrics.library import (
+    CalibrationError,
+    HingeLoss,
+    KendallRankCorrcoef,
+    NormalizedRootMeanSquaredError,
+    SpearmanCorrcoef,
+)
 from netdsl.train.metrics.ranking import Auroc, AveragePrecision
 
 LEFT_OUT = {
     "confusion_matrix": "it is no single number; a history has `precision`, `recall` and `f1_score`",
     "roc": "it is no single number; `auroc` is the area under it",
     "precision_recall_curve": "it is no single number; `average_precision` is the area under it",
+    "stat_scores": "it is no single number; a history has `precision`, `recall` and `specificity`",
+    **dict.fromkeys(
+        (
+            "precision_at_fixed_recall",
+            "recall_at_fixed_precision",
+            "sensitivity_at_specificity",
+            "specificity_at_sensitivity",
+        ),
+        "it is two numbers, of which one is a threshold; `average_precision` and `auroc` look at all thresholds",
+    ),
+    "demographic_parity": "it takes a group for each sample, which no data source has",
+    "equal_opportunity": "it takes a group for each sample, which no data source has",
+    "eer": "it is read off the curve whose area is `auroc`",
+    "logauc": "it is the area under a part of the curve; `auroc` is that of all of it",
+    "cosine_similarity": "it compares rows, and is nothing for one number a sample; a `block` can say it",
+    "kl_divergence": "`KLDivLoss` is it, as a loss; a `block` can say it",
+    "jensen_shannon_divergence": "it compares distributions; a `block` can say it",
+    "minkowski_distance": "it grows with the number of samples; of power 1 and 2, there are `mean_absolute_error` "
+    "and `mean_squared_error`",
+    "critical_success_index": "`jaccard_index` is it, of answers that are yes or no",
+    "tweedie_deviance_score": "of power 0 it is `mean_squared_error`; others fail where an output is not positive",
+    "continuous_ranked_probability_score": "it takes several outputs for each sample",
 }
 ALSO = {
     "acc": "accuracy",
@@ -51,6 +79,7 @@ ALSO = {
     "mae": "mean_absolute_error",
     "mse": "mean_squared_error",
     "rmse": "mean_squared_error",
+    "nrmse": "normalized_root_mean_squared_error",
     "mape": "mean_absolute_percentage_error",
     "smape": "symmetric_mean_absolute_percentage_error",
     "wmape": "weighted_mean_absolute_percentage_error",
@@ -97,9 +126,12 @@ METRICS: Family[Metric] = Family.of(
         ConcordanceCorrcoef,
         SpearmanCorrcoef,
         KendallRankCorrcoef,
+        NormalizedRootMeanSquaredError,
+        HingeLoss,
     ),
     LEFT_OUT,
     ALSO,
+    presets={"rmse": {"squared": False}},
 )
 
 __all__ = [
@@ -116,6 +148,7 @@ __all__ = [
     "F1Score",
     "FBetaScore",
     "HammingDistance",
+    "HingeLoss",
     "JaccardIndex",
     "KendallRankCorrcoef",
     "LogCoshError",
@@ -126,6 +159,7 @@ __all__ = [
     "MeanSquaredLogError",
     "Metric",
     "NegativePredictiveValue",
+    "NormalizedRootMeanSquaredError",
     "PearsonCorrcoef",
     "Precision",
     "R2Score",

@@ -41,6 +41,34 @@ class CalibrationError(OfLibrary):
     norm: Literal["l1", "l2", "max"] = "l1"
 
 
+class HingeLoss(OfLibrary):
+    """How far right answers are from leading by 1."""
+
+    kind = "hinge_loss"
+    takes = DECISIONS - {"multilabel"}
+    higher_is_better = False
+
+    squared: bool = False
+    multiclass_mode: Literal["crammer-singer", "one-vs-all"] = "crammer-singer"
+
+
+class NormalizedRootMeanSquaredError(OfLibrary):
+    """The root of the mean of squared differences, as a share of what the targets are like; of several numbers a
+    sample, its mean.
+    """
+
+    kind = "normalized_root_mean_squared_error"
+    takes = VALUES
+    higher_is_better = False
+
+    normalization: Literal["mean", "range", "std", "l2"] = "mean"
+
+    def of(self, scores: Tensor, right: Tensor, task: Task) -> float:
+        columns = zip(scores.split(1, 1), right.split(1, 1), strict=True)
+        each = [super(NormalizedRootMeanSquaredError, self).of(one, its, task) for one, its in columns]
+        return sum(each) / len(each)
+
+
 class SpearmanCorrcoef(OfLibrary):
     """The correlation of the ranks of outputs and targets; of several numbers a sample, its mean."""
 

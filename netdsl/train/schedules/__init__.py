@@ -1,4 +1,4 @@
-"""The schedulers of `torch.optim.lr_scheduler`, one class each; and why others are left out."""
+"""The schedulers of `torch.optim.lr_scheduler`, one class each."""
 
 from __future__ import annotations
 
@@ -16,13 +16,8 @@ from netdsl.train.schedules.curves import (
     StepLR,
 )
 from netdsl.train.schedules.cycles import CyclicLR, OneCycleLR
+from netdsl.train.schedules.functions import FileFunction, LambdaLR, MultiplicativeLR
 from netdsl.train.schedules.plateau import ReduceLROnPlateau
-
-LEFT_OUT = {
-    "LambdaLR": "it takes a Python function; the other schedules, and `SequentialLR` and `ChainedScheduler` of "
-    "them, say the shape by numbers",
-    "MultiplicativeLR": "it takes a Python function; `ExponentialLR` multiplies by a number",
-}
 
 SCHEDULES: Family[Schedule] = Family.of(
     "schedule",
@@ -40,13 +35,13 @@ SCHEDULES: Family[Schedule] = Family.of(
         ReduceLROnPlateau,
         SequentialLR,
         ChainedScheduler,
+        LambdaLR,
+        MultiplicativeLR,
     ),
-    LEFT_OUT,
 )
 Combined.nested = SequentialLR.nested = ChainedScheduler.nested = {"schedulers": SCHEDULES}
 
 __all__ = [
-    "LEFT_OUT",
     "SCHEDULES",
     "ChainedScheduler",
     "ConstantLR",
@@ -54,8 +49,11 @@ __all__ = [
     "CosineAnnealingWarmRestarts",
     "CyclicLR",
     "ExponentialLR",
+    "FileFunction",
+    "LambdaLR",
     "LinearLR",
     "MultiStepLR",
+    "MultiplicativeLR",
     "OneCycleLR",
     "PolynomialLR",
     "ReduceLROnPlateau",

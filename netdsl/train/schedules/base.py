@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from netdsl.train.component import Component
 
@@ -13,6 +13,22 @@ class Schedule(Component):
 
     every: ClassVar[Literal["epoch", "step"]] = "epoch"
     absolute: ClassVar[bool] = False  # sets the rates itself, whatever the optimizer's own are
+    functions: ClassVar[tuple[str, ...]] = ()  # arguments that name a `fn` of the file
+    of_groups: ClassVar[
+        tuple[str, ...]
+    ] = ()  # arguments that may be lists, with an item for each group of parameters
+
+    @property
+    def groups(self) -> frozenset[int]:
+        """The numbers of groups of parameters that its lists are for."""
+        lists = (getattr(self, name) for name in self.of_groups)
+        return frozenset(len(value) for value in lists if isinstance(value, tuple))
+
+    def for_group(self, number: int) -> Self:
+        """The schedule of the group `number`, from 0, where lists have an item for each."""
+        lists = {name: getattr(self, name) for name in self.of_groups}
+        chosen = {name: value[number] for name, value in lists.items() if isinstance(value, tuple)}
+        return self.model_copy(update=chosen) if chosen else self
 
     @abstractmethod
     def rate(self, base: float, time: int, total: int = 0) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
@@ -30,6 +30,15 @@ class Combined(Schedule):
     @property
     def every(self) -> Any:  # type: ignore[override]
         return self.schedulers[0].every
+
+    @property
+    def groups(self) -> frozenset[int]:
+        return frozenset().union(*(part.groups for part in self.schedulers))
+
+    def for_group(self, number: int) -> Self:
+        return self.model_copy(
+            update={"schedulers": tuple(part.for_group(number) for part in self.schedulers)}
+        )
 
     @property
     def absolute(self) -> Any:  # type: ignore[override]

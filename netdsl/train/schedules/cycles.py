@@ -5,11 +5,17 @@ from __future__ import annotations
 from math import cos, floor, pi
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from netdsl.train.component import as_tuple
 from netdsl.train.schedules.base import Schedule
+from netdsl.train.schedules.functions import OfFile
 
 Positive = Annotated[int, Field(gt=0)]
+Rate = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Rates = Annotated[Rate | tuple[Rate, ...], BeforeValidator(as_tuple)]
+Momenta = Annotated[Share | tuple[Share, ...], BeforeValidator(as_tuple)]
 
 
 class Cycle(Schedule):
@@ -25,15 +31,17 @@ class Cycle(Schedule):
 class OneCycleLR(Cycle):
     """One cycle over the run: `total_steps` are the run's own where nothing is said."""
 
-    max_lr: float = Field(gt=0)
+    of_groups = ("max_lr", "base_momentum", "max_momentum")
+
+    max_lr: Rates
     total_steps: Positive | None = None
     epochs: Positive | None = None
     steps_per_epoch: Positive | None = None
     pct_start: float = Field(0.3, ge=0, le=1)
     anneal_strategy: Literal["cos", "linear"] = "cos"
     cycle_momentum: bool = True
-    base_momentum: float = Field(0.85, ge=0, le=1)
-    max_momentum: float = Field(0.95, ge=0, le=1)
+    base_momentum: Momenta = 0.85
+    max_momentum: Momenta = 0.95
     div_factor: float = Field(25.0, gt=0)
     final_div_factor: float = Field(1e4, gt=0)
     three_phase: bool = False
@@ -50,13 +58,14 @@ class OneCycleLR(Cycle):
         return self.total_steps or product or total
 
     def rate(self, base: float, time: int, total: int = 0) -> float:  # noqa: ARG002
-        low = self.max_lr / self.div_factor
-        return self._at(time, total, (low, self.max_lr, low, low / self.final_div_factor))
+        high = one(self.max_lr)
+        low = high / self.div_factor
+        return self._at(time, total, (low, high, low, low / self.final_div_factor))
 
     def momentum(self, time: int, total: int = 0) -> float | None:
         if not self.cycle_momentum:
             return None
-        high, low = self.max_momentum, self.base_momentum
+        high, low = one(self.max_momentum), one(self.base_momentum)
         return self._at(time, total, (high, low, high, high))
 
     def _at(self, time: int, total: int, values: tuple[float, float, float, float]) -> float:
@@ -81,25 +90,32 @@ class OneCycleLR(Cycle):
 
 
 class CyclicLR(Cycle):
-    """Up and down between two rates. torch's `scale_fn` is a Python function, so `mode` says the shape."""
+    """Up and down between two rates. `mode` says how high each cycle goes, or a `fn` of the file, `scale_fn`."""
 
-    base_lr: float = Field(ge=0)
-    max_lr: float = Field(gt=0)
+    functions = ("scale_fn",)
+    of_groups = ("base_lr", "max_lr", "base_momentum", "max_momentum")
+
+    base_lr: Rates
+    max_lr: Rates
     step_size_up: int = Field(2000, gt=0)
     step_size_down: Positive | None = None
     mode: Literal["triangular", "triangular2", "exp_range"] = "triangular"
     gamma: float = Field(1.0, gt=0)
+    scale_fn: OfFile | None = None
+    scale_mode: Literal["cycle", "iterations"] = "cycle"
     cycle_momentum: bool = True
-    base_momentum: float = Field(0.8, ge=0, le=1)
-    max_momentum: float = Field(0.9, ge=0, le=1)
+    base_momentum: Momenta = 0.8
+    max_momentum: Momenta = 0.9
 
     def rate(self, base: float, time: int, total: int = 0) -> float:  # noqa: ARG002
-        return self.base_lr + (self.max_lr - self.base_lr) * self._height(time)
+        low, high = one(self.base_lr), one(self.max_lr)
+        return low + (high - low) * self._height(time)
 
     def momentum(self, time: int, total: int = 0) -> float | None:  # noqa: ARG002
         if not self.cycle_momentum:
             return None
-        return self.max_momentum - (self.max_momentum - self.base_momentum) * self._height(time)
+        low, high = one(self.base_momentum), one(self.max_momentum)
+        return high - (high - low) * self._height(time)
 
     def _height(self, time: int) -> float:
         """How far up, from 0 to 1."""
@@ -108,6 +124,13 @@ class CyclicLR(Cycle):
         cycle = floor(1 + time / size)
         x = 1.0 + time / size - cycle
         height = x / top if x <= top else (x - 1) / (top - 1)
+        if self.scale_fn is not None:
+            return height * self.scale_fn(cycle if self.scale_mode == "cycle" else time)
         if self.mode == "triangular2":
             return height / 2.0 ** (cycle - 1)
         return height * self.gamma**time if self.mode == "exp_range" else height
+
+
+def one(value: float | tuple[float, ...]) -> float:
+    """The number of the first group, where there is one for each."""
+    return value[0] if isinstance(value, tuple) else value

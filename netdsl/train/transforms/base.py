@@ -25,7 +25,15 @@ PaddingMode: TypeAlias = Literal["constant", "edge", "reflect", "symmetric"]
 
 
 class Misfit(Exception):
-    """A transform that cannot be applied to images of the given shape."""
+    """A transform that cannot be applied to images of the given shape; `help` says what can be."""
+
+    def __init__(self, message: str, help: str = "") -> None:
+        super().__init__(message)
+        self.help = help
+
+    @property
+    def helps(self) -> list[str]:
+        return [self.help] if self.help else []
 
 
 class Transform(Component):
@@ -48,6 +56,22 @@ class Augmentation(Component):
     """A random transform of training images. Every sample of a batch draws for itself."""
 
     joint: ClassVar[bool] = True  # whether masks can be brought along
+    mixes: ClassVar[bool] = False  # whether samples are mixed with each other, targets as well
+
+    @property
+    def counts(self) -> frozenset[int]:
+        """The numbers of classes that it is told to make shares of."""
+        return frozenset()
+
+    def mix(
+        self,
+        x: Tensor,
+        y: Tensor,
+        random: torch.Generator,  # noqa: ARG002
+        classes: int | None = None,  # noqa: ARG002
+    ) -> tuple[Tensor, Tensor]:
+        """Inputs and targets as the model and the loss take them, mixed; as they are where nothing is."""
+        return x, y
 
     def shape(self, image: ImageShape) -> ImageShape:
         return image

@@ -37,10 +37,12 @@ class Normalize(Transform):
         for name, value in (("mean", self.mean), ("std", self.std)):
             if isinstance(value, tuple) and len(value) not in (1, image[0]):
                 raise Misfit(
-                    f"`{name}` of `Normalize` has {len(value)} numbers, but an image has {channels(image)}"
+                    f"`{name}` of `Normalize` has {len(value)} numbers, but an image has {channels(image)}",
+                    f"give one number, or {image[0]}" if image[0] > 1 else "give one number",
                 )
             if name == "std" and isinstance(value, tuple) and min(value) <= 0:
-                raise Misfit(f"`std` of `Normalize` is {list(value)}, and images are divided by it")
+                message = f"`std` of `Normalize` is {list(value)}, and images are divided by it"
+                raise Misfit(message, "give numbers above 0")
         return image
 
     def on(self, device: torch.device) -> Callable[[Tensor], Tensor]:
@@ -64,7 +66,8 @@ class Resize(Transform):
         if self.max_size is not None and new_long > self.max_size:
             new_short, new_long = int(self.max_size * new_short / new_long), self.max_size
         if new_short < 1:
-            raise Misfit(f"`Resize` leaves nothing of an image of {image[1]}x{image[2]}")
+            message = f"`Resize` leaves nothing of an image of {image[1]}x{image[2]}"
+            raise Misfit(message, "give height and width: `Resize([64, 64])`")
         return (image[0], new_short, new_long) if image[1] <= image[2] else (image[0], new_long, new_short)
 
     def on(self, device: torch.device) -> Callable[[Tensor], Tensor]:  # noqa: ARG002
@@ -89,7 +92,8 @@ class CenterCrop(Transform):
     def shape(self, image: ImageShape) -> ImageShape:
         height, width = sides(self.size)
         if height > image[1] or width > image[2]:
-            raise Misfit(f"`CenterCrop` takes {height}x{width} out of an image of {image[1]}x{image[2]}")
+            message = f"`CenterCrop` takes {height}x{width} out of an image of {image[1]}x{image[2]}"
+            raise Misfit(message, f"take less, or put `Resize([{height}, {width}])` in its place")
         return image[0], height, width
 
     def on(self, device: torch.device) -> Callable[[Tensor], Tensor]:  # noqa: ARG002
@@ -115,7 +119,8 @@ class Pad(Transform):
             max(left, right) > image[2] - short or max(top, bottom) > image[1] - short
         ):
             raise Misfit(
-                f"the border of `Pad` is wider than an image of {image[1]}x{image[2]} can be mirrored"
+                f"the border of `Pad` is wider than an image of {image[1]}x{image[2]} can be mirrored",
+                "make it narrower, or leave `padding_mode` out",
             )
         return image[0], image[1] + top + bottom, image[2] + left + right
 
@@ -139,7 +144,8 @@ class Grayscale(Transform):
 
     def shape(self, image: ImageShape) -> ImageShape:
         if image[0] not in (1, 3):
-            raise Misfit(f"`Grayscale` takes images of 1 or 3 channels, not {channels(image)}")
+            message = f"`Grayscale` takes images of 1 or 3 channels, not {channels(image)}"
+            raise Misfit(message, "leave it out")
         return (self.num_output_channels, image[1], image[2])
 
     def on(self, device: torch.device) -> Callable[[Tensor], Tensor]:

@@ -65,7 +65,8 @@ class RandomCrop(Moving):
         left, top, right, bottom = self._borders(image[1], image[2])
         height, width = sides(self.size)
         if height > image[1] + top + bottom or width > image[2] + left + right:
-            raise Misfit(f"`RandomCrop` takes {height}x{width} out of an image of {image[1]}x{image[2]}")
+            message = f"`RandomCrop` takes {height}x{width} out of an image of {image[1]}x{image[2]}"
+            raise Misfit(message, "take less, or let it add what is missing by `pad_if_needed = True`")
         return image[0], height, width
 
     def _borders(self, height: int, width: int) -> tuple[int, int, int, int]:

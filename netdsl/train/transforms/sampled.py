@@ -46,6 +46,8 @@ class Sampled(Augmentation):
         arguments = {name: list(v) if isinstance(v, tuple) else v for name, v in self.arguments().items()}
         if "interpolation" in arguments:
             arguments["interpolation"] = InterpolationMode(arguments["interpolation"])
+        if "policy" in arguments:
+            arguments["policy"] = v2.AutoAugmentPolicy(arguments["policy"])
         return getattr(v2, self.kind)(**arguments)
 
     def apply(self, x: Tensor, random: torch.Generator) -> Tensor:
@@ -215,6 +217,32 @@ class RandomPosterize(Sampled):
     p: Probability = 0.5
 
 
+class RandomChannelPermutation(Sampled):
+    """The channels in any order."""
+
+
+class RandomPhotometricDistort(Sampled):
+    """Other brightness, contrast, hue, saturation and order of channels, each with probability `p`."""
+
+    channels = (1, 3)
+
+    brightness: Pair = (0.875, 1.125)
+    contrast: Pair = (0.5, 1.5)
+    saturation: Pair = (0.5, 1.5)
+    hue: Pair = (-0.05, 0.05)
+    p: Probability = 0.5
+
+    @model_validator(mode="after")
+    def _in_range(self) -> RandomPhotometricDistort:
+        low, high = self.hue
+        if not -0.5 <= low <= high <= 0.5:
+            raise ValueError(f"`hue` is {[low, high]}, and goes from low to high within -0.5 and 0.5")
+        return _rising(self, "brightness", "contrast", "saturation")
+
+    def apply_jointly(self, x: Tensor, masks: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        return self.apply(x, random), masks
+
+
 class RandomSolarize(Sampled):
     """What is brighter than `threshold`, from 0 to 1, turned into its negative, with probability `p`."""
 
@@ -231,6 +259,17 @@ class TrivialAugmentWide(Sampled):
     channels = (1, 3)
 
     num_magnitude_bins: int = Field(31, ge=2)
+    interpolation: Literal["nearest", "bilinear"] = "nearest"
+    fill: float | None = None
+
+
+class AutoAugment(Sampled):
+    """A pair of operations from a `policy` that was searched for a data set (Cubuk et al., 2019)."""
+
+    joint = False
+    channels = (1, 3)
+
+    policy: Literal["imagenet", "cifar10", "svhn"] = "imagenet"
     interpolation: Literal["nearest", "bilinear"] = "nearest"
     fill: float | None = None
 
