@@ -108,6 +108,7 @@ def test_modules_have_what_the_model_has(builder: str) -> None:
             assert inside.get(row.path, 0) == row.parameters, row.path
 
 
+@pytest.mark.slow
 def test_the_list_has_every_classifier_with_its_figures(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "--json"]) == 0
     files = json.loads(capsys.readouterr().out)["files"]

@@ -9,15 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from tests.zoo.entry import Entry
-from tests.zoo.initial import LARGE, REPRESENTATIVES, differences, initial_differences
-
-CASES = [
-    pytest.param(entry, id=entry.name, marks=[pytest.mark.slow] if entry.name in LARGE else [])
-    for entry in REPRESENTATIVES
-]
+from tests.zoo.initial import REPRESENTATIVES, differences, initial_differences
 
 
-@pytest.mark.parametrize("entry", CASES)
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", REPRESENTATIVES, ids=lambda entry: entry.name)
 def test_a_fresh_model_has_weights_of_the_distributions_of_its_reference(entry: Entry) -> None:
     assert initial_differences(entry) == []
 

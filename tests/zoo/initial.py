@@ -151,9 +151,6 @@ OTHERS = frozenset(
         "t5_encoder",
     }
 )
-LARGE = frozenset(  # of which drawing the weights takes seconds
-    {"alexnet", "vgg11_bn", "inception_v3", "deeplabv3_resnet50_with_aux_loss", "mc3_18"}
-)
 
 # The smallest vision transformer has 88 million parameters; one of two layers has them of the same kinds.
 SIZES = {"image_size": 64, "representation_size": 48}
