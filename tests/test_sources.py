@@ -4,6 +4,7 @@ what is held out is not learned from.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -326,6 +327,7 @@ def test_numbers_that_do_not_fit_train_the_same_weights(
     assert [e.measured for e in one.epochs] == [e.measured for e in other.epochs]
 
 
+ROOT = Path(__file__).parent.parent
 MEASURED = """
 import resource, sys
 import torch
@@ -358,7 +360,14 @@ def test_what_does_not_fit_the_budget_is_not_in_memory(tmp_path: Path) -> None:
     found: list[tuple[int, str]] = []
     for name, budget in (("kept", 10**10), ("due", 10**7)):
         command = [sys.executable, "large.py", name, str(budget)]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         memory, _, measured = done.stdout.partition(" ")
         found.append((int(memory), measured))
     assert found[0][1] == found[1][1]
