@@ -18,6 +18,7 @@ from netdsl.train.stream import Rows, Stream
 
 MEASURE_BATCH = 512  # samples at a time where nothing is learned
 MEASURED_VALUES = 1 << 21  # of the inputs at a time
+FEW_VALUES = 1 << 14  # of the inputs: so many are measured at a time where they are numbers
 AHEAD, TOGETHER = 1 << 16, 256  # values and batches that are prepared at once: they stay in the cache
 ONCE = 1 << 28  # bytes: where all samples are no larger when they are prepared, that is done once
 
@@ -279,12 +280,15 @@ def in_order(
 
 
 def at_once(x: Tensor) -> int:
-    """How many samples like `x` are measured at a time: fewer of large ones, whose activations are large too.
+    """How many samples like `x` are measured at a time: fewer of large ones, whose activations are large too, and more
+    of those that are a few numbers.
 
-    >>> at_once(torch.zeros(1, 1, 28, 28)), at_once(torch.zeros(1, 3, 160, 240))
-    (512, 18)
+    >>> at_once(torch.zeros(1, 2)), at_once(torch.zeros(1, 1, 28, 28)), at_once(torch.zeros(1, 3, 160, 240))
+    (8192, 512, 18)
     """
-    return max(16, min(MEASURE_BATCH, MEASURED_VALUES // max(1, x[0].numel())))
+    values = max(1, x[0].numel())
+    most = max(MEASURE_BATCH, FEW_VALUES // values) if x.is_floating_point() else MEASURE_BATCH
+    return max(16, min(most, MEASURED_VALUES // values))
 
 
 def mixed(seed: int, *numbers: int) -> int:

@@ -1,4 +1,4 @@
-"""Charts as SVG text: lines, a matrix, points. Made for a white page, and for a dark one by `DARK`; no script, no library."""
+"""Charts as SVG text: lines, a matrix, points. For a white page, and a dark one by `DARK`; no script, no library."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ DARK = {
 }
 WIDTH, HEIGHT = 360, 214  # of a chart of lines
 LONGEST = 24  # characters of the name of a class
+HUGE = 1e300  # numbers from here on are not drawn: the axis could not hold them
 POINTS = 600  # that a curve is drawn with at most
 Format: TypeAlias = Callable[[float], str]
 FONT = 'font-family="Helvetica,Arial,sans-serif"'
@@ -72,7 +73,7 @@ def line_chart(
 
     Values that span more than two decades are drawn on a logarithmic axis.
     """
-    finite = [y for line in lines for y in line.y if math.isfinite(y)]
+    finite = [y for line in lines for y in line.y if abs(y) < HUGE]
     x = [value for line in lines for value in line.x]
     if not finite or not x:
         return ""
@@ -101,7 +102,7 @@ def _mark(frame: Frame, at: float, lines: Sequence[Line]) -> Iterator[str]:
     side = "end" if x > frame.left + frame.width / 2 else "start"
     yield _text(x + (-4 if side == "end" else 4), frame.top - 3, f"best {at:g}", 9, side, colour=ORANGE)
     for place, value in zip(lines[-1].x, lines[-1].y, strict=True):
-        if place == at and math.isfinite(value):
+        if place == at and abs(value) < HUGE:
             yield (
                 f'<circle cx="{x:.1f}" cy="{frame.up(value):.1f}" r="4.2" fill="none" stroke="{ORANGE}" '
                 'stroke-width="1.4"/>'
@@ -125,7 +126,7 @@ def _pieces(points: Sequence[tuple[float, float]]) -> Iterator[list[tuple[float,
     """The parts of a curve between those of its points that are no finite number."""
     piece: list[tuple[float, float]] = []
     for x, y in points:
-        if math.isfinite(y):
+        if abs(y) < HUGE:
             piece.append((x, y))
         elif piece:
             yield piece
@@ -155,15 +156,22 @@ def thinned(points: Sequence[tuple[float, float]], most: int = POINTS) -> list[t
 
 
 def _axes(
-    frame: Frame, ticks: Sequence[float], title: str, x_label: str, said: Format | None = None
+    frame: Frame,
+    ticks: Sequence[float],
+    title: str,
+    x_label: str,
+    said: Format | None = None,
+    *,
+    whole: bool = True,
 ) -> Iterator[str]:
+    """The axes, with numbers at `ticks` as `said`; `whole` is for an x of whole numbers."""
     right, bottom = frame.left + frame.width, frame.top + frame.height
     yield _text(frame.left, 14, title, size=12, weight="bold")
     for tick in ticks:
         y = frame.up(tick)
         yield _rule(frame.left, y, right, y, RULE)
         yield _text(frame.left - 6, y + 3.5, (said or _number)(tick), anchor="end")
-    for tick in _ticks(*frame.x, whole=True, most=6):
+    for tick in _ticks(*frame.x, whole=whole, most=6):
         x = frame.across(tick)
         yield _rule(x, bottom, x, bottom + 4, GREY)
         yield _text(x, bottom + 15, _number(tick), anchor="middle")
@@ -184,9 +192,11 @@ def sparkline(lines: Sequence[Line]) -> str:
     """Curves without axes, each over its own range, as small as a word."""
     parts: list[str] = []
     for line in lines:
-        finite = [y for y in line.y if math.isfinite(y)]
+        finite = [y for y in line.y if abs(y) < HUGE]
         if finite:
-            spread = (min(finite), max(finite)) if min(finite) < max(finite) else (finite[0] - 1, finite[0] + 1)
+            spread = (
+                (min(finite), max(finite)) if min(finite) < max(finite) else (finite[0] - 1, finite[0] + 1)
+            )
             frame = Frame(4, 4, 152, 40, (min(line.x), max(line.x)), spread)
             parts += _curve(line, frame)
     return _svg(160, 48, parts, ", ".join(line.name for line in lines))
@@ -217,8 +227,13 @@ def matrix_chart(counts: Sequence[Sequence[int]], names: Sequence[str]) -> str:
             label = _text(0, 0, name, anchor="middle" if flat else "start")
             parts.append(f'<g transform="{turned}">{label}</g>')
         total = sum(row) or 1
-        parts += [_cell(left + cell * j, y, cell, n, n / total, i == j) for j, n in enumerate(row)]
+        parts += [_cell(left + cell * j, y, cell, n, n / total, i == j) for j, n in enumerate(row) if n]
     side = cell * count
+    if not labels:
+        parts.insert(0, _rule(left, top, left + side, top + side, GREYED, 'stroke-dasharray="2 4"'))
+    for i in range(1, count if labels else 0):
+        parts.append(_rule(left, top + cell * i, left + side, top + cell * i, RULE, 'stroke-width="0.5"'))
+        parts.append(_rule(left + cell * i, top, left + cell * i, top + side, RULE, 'stroke-width="0.5"'))
     parts.append(
         f'<rect x="{left:.1f}" y="{top:.1f}" width="{side:.1f}" height="{side:.1f}" fill="none" stroke="{GREY}"/>'
     )
@@ -228,17 +243,17 @@ def matrix_chart(counts: Sequence[Sequence[int]], names: Sequence[str]) -> str:
 def _cell(x: float, y: float, size: float, count: int, share: float, right: bool) -> str:
     strength = share**0.6
     text = ""
-    if count and size >= 15:
+    if size >= 15:
         small = min(12.0 if size > 50 else 10.0, 1.6 * size / max(len(str(count)), 2))
         text = _text(x + size / 2, y + size / 2 + 3.5, str(count), small, "middle", colour=INK)
     place = f'x="{x:.1f}" y="{y:.1f}" width="{size:.1f}" height="{size:.1f}"'
     shade = f'fill="{BLUE if right else ORANGE}" fill-opacity="{0.72 * strength:.2f}"'
-    return f'<rect {place} {shade} stroke="{RULE}" stroke-width="0.5"/>{text}'
+    return f"<rect {place} {shade}/>{text}"
 
 
 def scatter_chart(title: str, x: Sequence[float], y: Sequence[float], x_label: str, y_label: str) -> str:
     """Points, and the line on which both are the same."""
-    points = [(a, b) for a, b in zip(x, y, strict=True) if math.isfinite(a) and math.isfinite(b)]
+    points = [(a, b) for a, b in zip(x, y, strict=True) if abs(a) < HUGE and abs(b) < HUGE]
     if not points:
         return ""
     low, high = min(map(min, points)), max(map(max, points))
@@ -268,7 +283,7 @@ def scatter_chart(title: str, x: Sequence[float], y: Sequence[float], x_label: s
 def _axes_of_points(
     frame: Frame, ticks: Sequence[float], title: str, x_label: str, y_label: str
 ) -> Iterator[str]:
-    yield _text(frame.left, 16, title, size=12, weight="bold")
+    yield _text(frame.left, 14, title, size=12, weight="bold")
     bottom = frame.top + frame.height
     for tick in ticks:
         x, y = frame.across(tick), frame.up(tick)
@@ -283,7 +298,7 @@ def _axes_of_points(
 
 def histogram_chart(title: str, values: Sequence[float], x_label: str) -> str:
     """How often values lie where, in up to 30 bins."""
-    finite = [v for v in values if math.isfinite(v)]
+    finite = [v for v in values if abs(v) < HUGE]
     if not finite:
         return ""
     low, high = min(finite), max(finite)
@@ -296,7 +311,7 @@ def histogram_chart(title: str, values: Sequence[float], x_label: str) -> str:
     ticks = _ticks(0, max(counts), whole=True)
     left = 20 + 6.2 * max(len(_number(t)) for t in ticks)
     frame = Frame(left, 30, WIDTH - left - 14, 216, (low, high), (0, max(counts) * 1.05))
-    parts = [*_axes(frame, ticks, title, x_label)]
+    parts = [*_axes(frame, ticks, title, x_label, whole=False)]
     width = frame.width / bins
     for i, count in enumerate(counts):
         top = frame.up(count)

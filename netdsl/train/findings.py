@@ -5,7 +5,7 @@ off, and the samples it is worst at.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -22,25 +22,12 @@ from netdsl.train.recipe import Recipe
 from netdsl.train.runs import RunFolder
 from netdsl.train.state import Run
 from netdsl.train.targets import as_compared
+from netdsl.train.worst import Decisions, Worst, shown
 
 WORST = 12
 POINTS = 2000  # of values and what they were taken for, drawn as dots
 CLASSES = 200  # a matrix of more cannot be looked at
-
-
-@dataclass(frozen=True)
-class Worst:
-    """A sample of the validation part: what it is, what it was taken for and how large its loss is.
-
-    `image` [C, H, W] in uint8, or `row`, the numbers that the model got, by name.
-    """
-
-    number: int
-    loss: float
-    target: str
-    output: str
-    image: Tensor | None = None
-    row: tuple[tuple[str, float], ...] = ()
+ALONE = 10_000  # samples whose losses are taken one by one, where the loss is one number for a batch
 
 
 @dataclass(frozen=True)
@@ -93,7 +80,7 @@ def looked_at(
         seen.names,
         seen.matrix(),
         tuple(seen.pairs),
-        tuple(_worst(seen, recipe, data)),
+        tuple(shown(seen.decisions, recipe, data, seen.worst)),
     )
 
 
@@ -111,13 +98,10 @@ class _Seen:
     """What is kept of the outputs while they go by."""
 
     def __init__(self, recipe: Recipe, data: Data) -> None:
-        self.loss = each_loss(recipe)
-        self.classes = recipe.loss.targets == "classes"
-        self.binary = recipe.loss.targets == "values" and recipe.loss.binary
-        self.middle = 0.5 if recipe.loss.gives == "probabilities" else 0.0
-        self.low, self.scores = recipe.loss.low, recipe.loss.scores
-        names = data.names or (recipe.data.sample().target.names if recipe.data else ())
-        self.names = tuple(names) or (("0", "1") if self.binary else ())
+        self.loss = each_loss(recipe, alone=len(data.valid) <= ALONE)
+        self.scores = recipe.loss.scores
+        self.decisions = Decisions.of(recipe, data)
+        self.names = self.decisions.names
         self.confusion: Tensor | None = None
         self.pairs: list[tuple[float, float]] = []
         self.every = max(1, len(data.valid) // POINTS)
@@ -127,27 +111,26 @@ class _Seen:
         """`given` is what the loss takes, of which `output` is the first."""
         if not self.scores:
             pass  # which neither tell classes nor are what the targets are
-        elif self.classes or self.binary:
+        elif self.decisions.some:
             self._count(output, y)
         else:
             chosen = slice((-start) % self.every, None, self.every)
-            both = zip(y[chosen].flatten().tolist(), output[chosen].flatten().tolist(), strict=True)
-            self.pairs += [pair for pair, _ in zip(both, range(POINTS - len(self.pairs)), strict=False)]
+            true, predicted = y[chosen].flatten().tolist(), output[chosen].flatten().tolist()
+            pairs = zip(true, predicted, strict=False)
+            self.pairs += [pair for pair, _ in zip(pairs, range(POINTS - len(self.pairs)), strict=False)]
         losses = self.loss(given, y)
-        losses = losses.nan_to_num(float("inf")) if len(losses) == len(y) else losses.new_zeros(len(y))
+        if losses is None:
+            return
+        losses = losses.nan_to_num(float("inf"))
         top = losses.topk(min(WORST, len(losses)))
         for value, index in zip(top.values.tolist(), top.indices.tolist(), strict=True):
             self.worst.append((value, start + index, y[index].cpu(), output[index].cpu()))
         self.worst = sorted(self.worst, key=lambda entry: -entry[0])[:WORST]
 
     def _count(self, output: Tensor, y: Tensor) -> None:
-        if self.classes:
-            count, predicted = output.shape[1], output.argmax(1).flatten()
-            true = y.flatten()
-        else:
-            count, predicted = 2, (output > self.middle).long().flatten()
-            true = (y > (self.low + 1) / 2).long().flatten()
-        if count > CLASSES:
+        count = self.decisions.count(output)
+        true, predicted = self.decisions.true(y).flatten(), self.decisions.predicted(output).flatten()
+        if count > CLASSES or len(true) != len(predicted):
             return
         known = (true >= 0) & (true < count)  # others are ignored by the loss
         cells = torch.bincount(true[known] * count + predicted[known], minlength=count * count)
@@ -162,58 +145,30 @@ class _Seen:
         return tuple(tuple(row) for row in self.confusion.view(count, count).tolist())
 
 
-def each_loss(recipe: Recipe) -> Callable[[Any, Tensor], Tensor]:
-    """The recipe's loss, for each sample by itself; a mean over what a sample has several of."""
+def each_loss(recipe: Recipe, *, alone: bool = True) -> Callable[[Any, Tensor], Tensor | None]:
+    """The recipe's loss, for each sample by itself; a mean over what a sample has several of.
+
+    A loss that is one number for a batch is taken of samples `alone`, which takes its time; otherwise it gives None.
+    """
     made: Any = recipe.loss.build()
     if hasattr(made, "reduction"):
         made.reduction = "none"
 
-    def each(output: Any, y: Tensor) -> Tensor:
-        losses = made.to(y.device)(output, y)
-        return losses.flatten(1).mean(1) if losses.dim() > 1 else losses.reshape(-1)
+    def each(output: Any, y: Tensor) -> Tensor | None:
+        made.to(y.device)
+        losses = made(output, y)
+        if losses.dim() == 0 or len(losses) != len(y):
+            return _one_by_one(made, output, y) if alone else None
+        return losses.flatten(1).mean(1) if losses.dim() > 1 else losses
 
     return each
 
 
-def _worst(seen: _Seen, recipe: Recipe, data: Data) -> Iterator[Worst]:
-    if not seen.worst:
-        return
-    part = data.valid.rows([number for _, number, _, _ in seen.worst]).first(len(seen.worst))
-    names = _input_names(recipe, data)
-    for (loss, number, y, output), x in zip(seen.worst, part.x, strict=True):
-        image = x if x.dtype == torch.uint8 and x.dim() == 3 and x.shape[0] in (1, 3) else None
-        row: tuple[tuple[str, float], ...] = ()
-        if image is None and x.dim() == 1:
-            known = names if len(names) == len(x) else tuple(f"x{i}" for i in range(len(x)))
-            row = tuple(zip(known, x.tolist(), strict=True))
-        yield Worst(number, loss, _target(seen, y), _output(seen, recipe, output), image, row)
-
-
-def _input_names(recipe: Recipe, data: Data) -> Sequence[str]:
-    """What the inputs are called, where the source has names for them."""
-    named = getattr(recipe.data, "input_names", None)
-    return named(data.fitted) if named and data.fitted else ()
-
-
-def _target(seen: _Seen, y: Tensor) -> str:
-    if (seen.classes or seen.binary) and y.numel() == 1:
-        number = int(y) if seen.classes else int(float(y) > (seen.low + 1) / 2)
-        return seen.names[number] if 0 <= number < len(seen.names) else str(number)
-    return _numbers(y)
-
-
-def _output(seen: _Seen, recipe: Recipe, output: Tensor) -> str:
-    if seen.classes and output.dim() == 1:
-        gives = recipe.loss.gives
-        shares = output.exp() if gives == "log-probabilities" else output.softmax(0)
-        number = int(output.argmax())
-        return f"{seen.names[number] if number < len(seen.names) else number} ({float(shares[number]):.0%})"
-    if seen.binary and output.numel() == 1:
-        share = float(output) if recipe.loss.gives == "probabilities" else float(output.sigmoid())
-        return f"{seen.names[int(float(output) > seen.middle)]} ({max(share, 1 - share):.0%})"
-    return _numbers(output)
-
-
-def _numbers(values: Tensor) -> str:
-    few = values.flatten()[:4].tolist()
-    return ", ".join(f"{value:.4g}" for value in few) + (", …" if values.numel() > 4 else "")
+def _one_by_one(loss: Any, output: Any, y: Tensor) -> Tensor | None:
+    """A loss that is one number for a batch, of each sample."""
+    several = isinstance(output, tuple)
+    losses = [
+        loss(tuple(part[i : i + 1] for part in output) if several else output[i : i + 1], y[i : i + 1])
+        for i in range(len(y))
+    ]
+    return torch.stack(losses) if all(each.dim() == 0 for each in losses) else None

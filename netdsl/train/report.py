@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
-from collections.abc import Iterable, Iterator, Sequence
+import os
+import shlex
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
-from netdsl.elaborate.settings import Value, shown
 from netdsl.ir.graph import Graph
 from netdsl.train.charts import BLUE, GREYED, Line, histogram_chart, line_chart, matrix_chart, scatter_chart
+from netdsl.train.described import laid_out
 from netdsl.train.files import write_atomically
 from netdsl.train.history import read_steps
-from netdsl.train.recipe import FAMILIES, Recipe
+from netdsl.train.page import brief, document, is_share, keys, row, section, share, span, table, words
+from netdsl.train.recipe import Recipe
 from netdsl.train.records import Epoch
 from netdsl.train.runs import RunFolder, settings_of
 
 if TYPE_CHECKING:
-    from netdsl.train.findings import Findings, Worst
+    from netdsl.train.findings import Findings
 
 REPORT = "report.html"
-SHARES = ("accuracy", "f1_score", "auroc", "precision", "recall")  # shown as percentages
-COLUMNS = 24  # of a row of a table, in the list of the worst samples
+EPOCHS = 200  # rows of the table of epochs
 
 
 def write_report(
@@ -34,46 +34,51 @@ def write_report(
     """Write the page of `run` into its folder. Without a graph it has no diagram, without findings neither a
     confusion matrix nor samples; `missing` says why.
     """
-    parts = [
-        _section("Measured", _curves(run)),
-        _section(
-            "Where it is wrong", _confusion(findings) or (f"<p>{escape(missing)}</p>" if missing else "")
-        ),
-        _section("Worst samples", _samples(findings)),
-        _section("Model", diagram(graph)),
-        _section("Recipe", _recipe(run)),
-        _section("Time", _timings(run, findings)),
-        _section("Epochs", _table_of_epochs(run)),
-        _section("Environment", _environment(run)),
+    from netdsl.train.gallery import gallery
+
+    kinds = findings.worst if findings else ()
+    wrong = _confusion(findings) or (f"<p>{escape(missing)}</p>" if missing else "")
+    sections = [
+        section("Measured", _curves(run)),
+        section("Where it is wrong", wrong),
+        section("Worst samples", gallery(kinds, findings.names if findings else ()), WORST),
+        '<div class="beside">',
+        section("Model", diagram(graph)),
+        section("Recipe", _recipe(run), "What is as it is by default is grey."),
+        "</div>",
+        section("Time", _timings(run, findings)),
+        section("Epochs", _table_of_epochs(run)),
+        section("Environment", _environment(run)),
+        section("How to go on", _commands(run)),
     ]
-    title = escape(f"{run.model or 'model'} · {run.path.resolve().name}")
-    page = PAGE.format(title=title, style=STYLE, head=_head(run), body="\n".join(p for p in parts if p))
+    title = f"{run.model or 'model'} · {run.path.resolve().name}"
     path = run.path / REPORT
-    write_atomically(path, page)
+    write_atomically(path, document(title, _head(run), sections))
     return path
 
 
-def _section(title: str, content: str) -> str:
-    return f"<section>\n<h2>{title}</h2>\n{content}\n</section>" if content else ""
+WORST = (
+    "Those with the largest loss of the samples that are measured on, counted from 0, by the best weights."
+)
 
 
 def _head(run: RunFolder) -> str:
     best, record = run.best, run.record
     column, _ = run.monitor
-    facts = [
-        (_share(column, best.measured[column]), f"{_words(column)}, epoch {best.epoch}")
-        if best
-        else ("", ""),
+    facts = [(share(column, best.measured[column]), f"{words(column)}, epoch {best.epoch}")] if best else []
+    facts += [
         (f"{record['parameters']:,}", "parameters"),
         (f"{record['samples']['train']:,}", "samples learned from"),
         (f"{record['samples']['valid']:,}", "measured on"),
-        (_span(run.seconds), f"in {len(run.epochs)} of {record['epochs']} epochs"),
+        (span(run.seconds), f"in {len(run.epochs):,} of {record['epochs']:,} epochs"),
     ]
-    boxes = "".join(f"<div><b>{escape(a)}</b><span>{escape(b)}</span></div>" for a, b in facts if a)
+    boxes = "".join(f"<div><b>{escape(a)}</b><span>{escape(b)}</span></div>" for a, b in facts)
     state = f"{run.status}, begun {record['started'].replace('T', ' ').replace('+00:00', ' UTC')}"
+    message = (record.get("ended") or {}).get("message")
     return (
         f"<h1>{escape(run.model or 'model')} <small>{escape(run.path.resolve().name)}</small></h1>"
-        f'<p class="state">{escape(state)}</p><div class="facts">{boxes}</div>'
+        f'<p class="state">{escape(state + (f": {message}" if message else ""))}</p>'
+        f'<div class="facts">{boxes}</div>'
     )
 
 
@@ -82,36 +87,29 @@ def _head(run: RunFolder) -> str:
 
 def _curves(run: RunFolder) -> str:
     """A chart for each thing that is measured, the learning rate and the norm of the gradient."""
-    best = run.best.epoch if run.best and len(run.epochs) > 1 else None
-    charts = [
-        line_chart(_words(name), _pair(run.epochs, name), mark=best) for name in measured_names(run.epochs)
-    ]
-    rates = [e.lr for e in run.epochs]
-    if len(set(rates)) > 1:
-        charts.append(line_chart("learning rate", [Line("", [e.epoch for e in run.epochs], rates)]))
-    steps = _thinned(read_steps(run.path / "steps.csv"))
-    if len(steps) > len(run.epochs) and len(steps) > 2:
+    epochs = run.epochs
+    best = run.best.epoch if run.best and len(epochs) > 1 else None
+    names = dict.fromkeys(name.split("_", 1)[1] for name in (epochs[-1].measured if epochs else ()))
+    charts = [line_chart(words(n), _pair(epochs, n), mark=best, share=is_share(n)) for n in names]
+    rates = [e.lr for e in epochs]
+    steps = read_steps(run.path / "steps.csv")
+    if len(steps) > len(epochs) and len({step.lr for step in steps}) > 1:
+        line = Line("", [s.step for s in steps], [s.lr for s in steps])
+        charts.append(line_chart("learning rate", [line], x_label="step"))
+    elif len(set(rates)) > 1:
+        charts.append(line_chart("learning rate", [Line("", [e.epoch for e in epochs], rates)]))
+    if len(steps) > len(epochs) and len(steps) > 2:
         losses = Line("", [s.step for s in steps], [s.loss for s in steps], GREYED)
         charts.append(line_chart("training loss by steps", [losses], x_label="step"))
     norms = [(s.step, s.grad_norm) for s in steps if s.grad_norm is not None]
     if len(norms) > 2:
         line = Line("", [step for step, _ in norms], [norm for _, norm in norms])
         charts.append(line_chart("norm of the gradient", [line], x_label="step"))
-    return _row(charts)
-
-
-def measured_names(epochs: Sequence[Epoch]) -> list[str]:
-    """What is measured, without its part: `loss`, `accuracy`."""
-    names = [name.split("_", 1)[1] for name in (epochs[-1].measured if epochs else ())]
-    return list(dict.fromkeys(names))
-
-
-def curves_svg(epochs: Sequence[Epoch], name: str) -> str:
-    """The curve of one measure over the epochs, as SVG text."""
-    return line_chart(_words(name), _pair(epochs, name))
+    return row(charts, "charts")
 
 
 def _pair(epochs: Sequence[Epoch], name: str) -> list[Line]:
+    """What is measured of both parts, that of the part to measure on last and above."""
     lines: list[Line] = []
     for part, colour in (("train", GREYED), ("valid", BLUE)):
         column = f"{part}_{name}"
@@ -122,10 +120,6 @@ def _pair(epochs: Sequence[Epoch], name: str) -> list[Line]:
     return lines
 
 
-def _thinned(steps: Sequence[Any], most: int = 600) -> Sequence[Any]:
-    return steps[:: max(1, -(-len(steps) // most))]
-
-
 # ------------------------------------------------------------------------------------------------ findings
 
 
@@ -134,67 +128,57 @@ def _confusion(findings: Findings | None) -> str:
     if findings is None:
         return ""
     if findings.confusion:
-        return _row([matrix_chart(findings.confusion, findings.names), _classes(findings)])
+        return row([matrix_chart(findings.confusion, findings.names), _classes(findings)])
     if not findings.pairs:
         return ""
     targets, outputs = zip(*findings.pairs, strict=True)
     off = [output - target for target, output in findings.pairs]
-    return _row(
-        [
-            scatter_chart("predicted and true", targets, outputs, "true", "predicted"),
-            histogram_chart("residuals", off, "predicted less true"),
-        ]
-    )
+    charts = [
+        scatter_chart("predicted and true", targets, outputs, "true", "predicted"),
+        histogram_chart("residuals", off, "predicted less true"),
+        _errors(targets, off),
+    ]
+    return row(charts, "charts")
+
+
+def _errors(targets: Sequence[float], off: Sequence[float]) -> str:
+    """How far the values are off, in numbers."""
+    known = [(target, error) for target, error in zip(targets, off, strict=True) if math.isfinite(error)]
+    if not known:
+        return ""
+    count = len(known)
+    mean, middle = sum(t for t, _ in known) / count, sorted(abs(e) for _, e in known)[count // 2]
+    square, spread = sum(e * e for _, e in known) / count, sum((t - mean) ** 2 for t, _ in known) / count
+    rows = [
+        ["values", f"{count:,}"],
+        ["mean of the residuals", brief(sum(e for _, e in known) / count)],
+        ["mean absolute error", brief(sum(abs(e) for _, e in known) / count)],
+        ["median absolute error", brief(middle)],
+        ["root of the mean square", brief(math.sqrt(square))],
+        ["largest error", brief(max(abs(e) for _, e in known))],
+        ["variance explained (R²)", f"{1 - square / spread:.4f}" if spread else "–"],
+    ]
+    return table(["", ""], rows)
 
 
 def _classes(findings: Findings) -> str:
-    """Precision and recall of each class, the worst first."""
+    """Precision and recall of each class, the worst first and those that there are no samples of last."""
     rows: list[tuple[float, list[str]]] = []
-    for i, (name, row) in enumerate(zip(findings.names, findings.confusion, strict=True)):
-        hits, true, predicted = row[i], sum(row), sum(other[i] for other in findings.confusion)
+    for i, (name, found) in enumerate(zip(findings.names, findings.confusion, strict=True)):
+        hits, true, predicted = found[i], sum(found), sum(other[i] for other in findings.confusion)
         recall = hits / true if true else math.nan
         precision = hits / predicted if predicted else math.nan
         both = 2 * hits / (true + predicted) if true + predicted else math.nan
         rows.append((both, [name, f"{true:,}", f"{precision:.1%}", f"{recall:.1%}", f"{both:.1%}"]))
-    rows.sort(key=lambda entry: -1.0 if math.isnan(entry[0]) else entry[0])
-    shown_ = [[cell.replace("nan%", "–") for cell in cells] for _, cells in rows[:20]]
-    return _table(["class", "samples", "precision", "recall", "F1"], shown_)
-
-
-def _samples(findings: Findings | None) -> str:
-    """The samples with the largest loss, as images or as rows."""
-    worst = findings.worst if findings else ()
-    if not worst:
-        return ""
-    if worst[0].image is not None:
-        return _row([_picture(sample) for sample in worst])
-    names = [name for name, _ in worst[0].row[:COLUMNS]]
-    rows = [
-        [str(w.number), _brief(w.loss), w.target, w.output, *(_brief(value) for _, value in w.row[:COLUMNS])]
-        for w in worst
-    ]
-    return _table(["sample", "loss", "true", "predicted", *names], rows)
-
-
-def _picture(sample: Worst) -> str:
-    words = (
-        f"{sample.target}<br><i>taken for</i> {escape(sample.output)}<br><i>loss</i> {_brief(sample.loss)}"
+    rows.sort(key=lambda entry: math.inf if math.isnan(entry[0]) else entry[0])
+    cells = [[cell.replace("nan%", "–") for cell in cells] for _, cells in rows]
+    alone = sum(map(sum, findings.confusion)) <= findings.samples
+    head = ["class", "samples" if alone else "places", "precision", "recall", "F1"]
+    shown = table(head, cells[:20])
+    rest = table(head, cells[20:]) if len(cells) > 20 else ""
+    return shown + (
+        f"<details><summary>{len(cells) - 20} more classes</summary>{rest}</details>" if rest else ""
     )
-    words = words.replace(sample.target, escape(sample.target), 1)
-    source = f"data:image/png;base64,{base64.b64encode(png(sample.image)).decode()}"
-    return (
-        f'<figure><img src="{source}" alt="sample {sample.number}"><figcaption>{words}</figcaption></figure>'
-    )
-
-
-def png(image: Any) -> bytes:
-    """An image [C, H, W] in uint8 as a PNG file."""
-    from PIL import Image
-
-    pixels = image.cpu().permute(1, 2, 0).contiguous().numpy()
-    buffer = io.BytesIO()
-    Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 # -------------------------------------------------------------------------------------- model and recipe
@@ -216,39 +200,17 @@ def diagram(graph: Graph | None) -> str:
 
 
 def _recipe(run: RunFolder) -> str:
-    """Key by key; what is as it is by default is grey."""
+    """Key by key, as the language writes it; what is as it is by default is grey."""
     settings = settings_of(run.recipe)
-    rows: list[str] = []
+    rows = [(f"--param {name.removeprefix('param.')}", value, "") for name, value in run.parameters.items()]
     for key, value in run.recipe.items():
         if key == "model" or value is None or value == []:
             continue
-        text = ", ".join(_said(key, v) for v in value) if isinstance(value, list) else _said(key, value)
         field = Recipe.model_fields.get(key)
         default = field is not None and not field.is_required() and value == field.default
-        kind = ' class="default"' if default or key not in settings else ""
-        rows.append(f"<tr{kind}><th>{escape(key)}</th><td><code>{escape(text)}</code></td></tr>")
-    return f'<table class="keys">{"".join(rows)}</table>'
-
-
-def _said(key: str, described: Any) -> str:
-    """A described value as the language writes it, without arguments that are as by default."""
-    value: dict[str, Any] = described if isinstance(described, dict) else {}
-    if "kind" not in value:
-        return shown(cast("Value", described))
-    family = FAMILIES.get(key)
-    found = family.members.get(value["kind"]) if family else None
-    fields = found.model_fields if found else {}
-    given: list[str] = []
-    for name, each in value.items():
-        if not name.isidentifier():
-            continue
-        field = fields.get(name)
-        default = field.get_default() if field is not None and not field.is_required() else ...
-        if name != "kind" and each != (list(default) if isinstance(default, tuple) else default):
-            parts = each if isinstance(each, list) else [each]
-            text = ", ".join(_said("", part) for part in parts)
-            given.append(f"{name} = [{text}]" if isinstance(each, list) else f"{name} = {text}")
-    return f"{value['kind']}({', '.join(given)})" if given else value["kind"]
+        kind = "default" if default or key not in settings else ""
+        rows.append((key, laid_out(key, value), kind))
+    return keys(rows)
 
 
 # ------------------------------------------------------------------------------------- times and the rest
@@ -261,10 +223,10 @@ def _timings(run: RunFolder, findings: Findings | None) -> str:
     each = sorted(e.seconds for e in epochs)
     samples = run.record["samples"]["train"]
     middle = each[len(each) // 2]
-    rows = [
-        ["all epochs", _span(sum(each))],
-        ["an epoch, median", _span(middle)],
-        ["an epoch, from and to", f"{_span(each[0])} – {_span(each[-1])}"],
+    rows: list[list[str]] = [
+        ["all epochs", span(sum(each))],
+        ["an epoch, median", span(middle)],
+        ["an epoch, from and to", f"{span(each[0])} – {span(each[-1])}"],
         ["samples learned from in a second", f"{samples / middle:,.0f}" if middle else "–"],
     ]
     steps = epochs[-1].step / max(len(epochs), 1)
@@ -275,133 +237,79 @@ def _timings(run: RunFolder, findings: Findings | None) -> str:
             ["samples looked at in a second, best weights", f"{findings.samples / findings.seconds:,.0f}"]
         )
     if ended := run.record.get("ended"):
-        rows.append(["the last part of the run, with loading and saving", _span(ended["seconds"])])
-    charts = [_table(["", ""], rows)]
+        rows.append(["the last part of the run, with loading and saving", span(ended["seconds"])])
+    charts = [table(["", ""], rows)]
     if len(epochs) > 2:
         line = Line("", [e.epoch for e in epochs], [e.seconds for e in epochs])
         charts.insert(0, line_chart("seconds an epoch", [line]))
-    return _row(charts)
+    return row(charts)
 
 
 def _table_of_epochs(run: RunFolder) -> str:
-    if not run.epochs:
+    """A row an epoch; of very many, some, with the best and the last."""
+    epochs, best = run.epochs, run.best.epoch if run.best else 0
+    if not epochs:
         return ""
-    names = list(run.epochs[-1].measured)
-    best = run.best.epoch if run.best else 0
+    every = -(-len(epochs) // EPOCHS)
+    some = [e for i, e in enumerate(epochs, 1) if i % every == 0 or i in (1, len(epochs)) or e.epoch == best]
+    names = list(epochs[-1].measured)
     rows = [
         [
             str(e.epoch),
             str(e.step),
-            *(_share(n, e.measured.get(n, math.nan)) for n in names),
+            *(share(n, e.measured.get(n, math.nan)) for n in names),
             f"{e.lr:.4g}",
-            _span(e.seconds),
+            span(e.seconds),
         ]
-        for e in run.epochs
+        for e in some
     ]
-    marked = {i for i, e in enumerate(run.epochs) if e.epoch == best}
-    table = _table(["epoch", "step", *map(_words, names), "lr", "time"], rows, marked)
-    return table if len(rows) <= 12 else f"<details><summary>{len(rows)} epochs</summary>{table}</details>"
+    marked = [i for i, e in enumerate(some) if e.epoch == best]
+    found = table(["epoch", "step", *map(words, names), "lr", "time"], rows, marked)
+    if len(epochs) <= 12:
+        return found
+    how = f", of which one in {every} is here; all are in history.csv" if every > 1 else ""
+    return f"<details><summary>{len(epochs):,} epochs{how}</summary>{found}</details>"
 
 
 def _environment(run: RunFolder) -> str:
-    found = {**run.environment, "seed": run.recipe["seed"]}
+    found = {**run.environment, "seed": run.recipe.get("seed")}
     notes = found.pop("notes", [])
-    rows = "".join(
-        f"<tr><th>{escape(str(k))}</th><td>{escape(_plain(v))}</td></tr>" for k, v in found.items()
-    )
+    rows = [(str(k), ("yes" if v else "no") if isinstance(v, bool) else str(v), "") for k, v in found.items()]
     parts = run.record.get("parts", [])
-    more = "".join(f"<p>{escape(note)}</p>" for note in notes)
+    more = "".join(f"<p>{escape(str(note))}</p>" for note in notes)
     if len(parts) > 1:
-        more += "<p>resumed at " + ", ".join(f"step {p['step']}" for p in parts[1:]) + "</p>"
-    return f'<table class="keys">{rows}</table>{more}'
+        more += "<p>resumed at " + escape(", ".join(f"step {p['step']}" for p in parts[1:])) + "</p>"
+    return keys(rows) + more
 
 
-def _plain(value: Any) -> str:
-    return ("yes" if value else "no") if isinstance(value, bool) else str(value)
+def _commands(run: RunFolder) -> str:
+    """What can be done with the run now, on the command line and from Python."""
+    folder, python = shlex.quote(str(run.path)), repr(str(run.path))
+    wanted = {
+        "Measure it again": f"netdsl eval {folder}",
+        "Predict what is in files": f"netdsl predict {folder} FILE...",
+        "Export the best weights": f"netdsl export {folder} --to onnx",
+        "From Python": f"run = netdsl.train.load_run({python})\nrun.predict([...])",
+    }
+    if run.origin is None:
+        wanted = {"The weights": f"netdsl.load_weights(model, {str(run.path / 'best.safetensors')!r})"}
+    elif run.status in ("unfinished", "interrupted", "finished"):
+        more = " --epochs MORE" if run.status == "finished" else ""
+        wanted = {"Go on": f"netdsl train {_program(run)}{more} --resume --out {folder}", **wanted}
+    said = (
+        '<p class="said">Settings that were changed by --set are given again to go on.</p>'
+        if "Go on" in wanted
+        else ""
+    )
+    return said + "".join(f"<h3>{escape(k)}</h3>\n<pre>{escape(v)}</pre>" for k, v in wanted.items())
 
 
-def _row(items: Iterable[str]) -> str:
-    found = [item for item in items if item]
-    return f'<div class="row">{"".join(f"<div>{item}</div>" for item in found)}</div>' if found else ""
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], marked: set[int] | None = None) -> str:
-    return "".join(_table_parts(head, rows, marked or set()))
-
-
-def _table_parts(head: Sequence[str], rows: Sequence[Sequence[str]], marked: set[int]) -> Iterator[str]:
-    yield "<table>"
-    if any(head):
-        yield "<tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + "</tr>"
-    for i, row in enumerate(rows):
-        kind = ' class="best"' if i in marked else ""
-        yield f"<tr{kind}>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
-    yield "</table>"
-
-
-def _words(column: str) -> str:
-    return column.replace("_", " ")
-
-
-def _share(column: str, value: float) -> str:
-    if math.isnan(value):
-        return "–"
-    return f"{value:.2%}" if column.split("_", 1)[-1] in SHARES else _brief(value)
-
-
-def _brief(value: float) -> str:
-    return f"{value:.4g}"
-
-
-def _span(seconds: float) -> str:
-    if seconds < 1:
-        return f"{1e3 * seconds:.3g} ms"
-    if seconds < 100:
-        return f"{seconds:.3g} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
-
-
-STYLE = """
-:root { color-scheme: light; }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 1180px; padding: 32px 28px 64px; background: #fff; color: #1c2733;
-  font: 14px/1.5 Helvetica, Arial, sans-serif; }
-h1 { font-size: 26px; margin: 0; } h1 small { color: #5b6874; font-weight: normal; font-size: 16px; }
-h2 { font-size: 15px; margin: 34px 0 12px; padding-bottom: 5px; border-bottom: 1px solid #e3e8ed; }
-.state { color: #5b6874; margin: 2px 0 18px; }
-.facts { display: flex; flex-wrap: wrap; gap: 12px; }
-.facts div { border: 1px solid #e3e8ed; border-radius: 6px; padding: 9px 16px; min-width: 130px; }
-.facts b { display: block; font-size: 19px; } .facts span { color: #5b6874; font-size: 12px; }
-.row { display: flex; flex-wrap: wrap; gap: 14px 26px; align-items: flex-start; }
-.diagram { overflow-x: auto; } .diagram svg { max-width: 100%; height: auto; max-height: 1100px; }
-table { border-collapse: collapse; font-size: 12.5px; }
-th { text-align: left; font-weight: bold; } td, th { padding: 3px 14px 3px 0; vertical-align: top; }
-tr + tr td, tr + tr th { border-top: 1px solid #eef1f4; }
-td { font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
-table.keys th { font-weight: normal; color: #5b6874; white-space: nowrap; }
-code { font: 12.5px/1.45 Menlo, Consolas, monospace; }
-tr.default code, tr.default th { color: #9aa4ae; } tr.best td { font-weight: bold; background: #f2f6fc; }
-figure { margin: 0; width: 118px; font-size: 11.5px; line-height: 1.35; } figcaption i { color: #5b6874; }
-figure img { width: 112px; height: 112px; object-fit: contain; image-rendering: pixelated;
-  border: 1px solid #e3e8ed; background: #f7f9fb; }
-details summary { cursor: pointer; color: #5b6874; }
-@media print { body { padding: 0; max-width: none; font-size: 11px; } section { break-inside: avoid; }
-  details > * { display: block; } * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
-"""
-
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-{head}
-{body}
-</body>
-</html>
-"""
+def _program(run: RunFolder) -> str:
+    """The program and the parameters that the run began with, as the command takes them."""
+    origin = run.origin or {}
+    name = Path(*Path(origin["file"]).parts[1:])
+    file = Path(os.path.relpath(Path(origin["folder"]) / name.name))
+    if not file.is_file():
+        file = run.path / origin["file"]
+    params = "".join(f" --param {shlex.quote(text)}" for text in origin["parameters"])
+    return f"{shlex.quote(f'{file}:{run.model}')}{params}"
