@@ -4,6 +4,7 @@ one to its end, and one that a signal stops in the middle of an epoch and that g
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -115,7 +116,18 @@ def whole_and_parts(folder: Path, kind: str, **options: Any) -> tuple[RunResult,
     return whole, stopped, train(folder / "parts", kind, resume=True, **options)
 
 
+def threads_of_groups() -> list[str]:
+    names = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").glob("*")]
+    return [name for name in names if "gloo" in name]
+
+
+def no_thread_outlives_its_group() -> None:
+    assert threads_of_groups() == [], threads_of_groups()
+
+
 def main(folder: Path, strategy: str, kind: str, drawn: bool) -> None:
+    if strategy == "ddp":
+        atexit.register(no_thread_outlives_its_group)  # the first to register is the last to be called
     _, stopped, _ = whole_and_parts(folder, kind, drawn=drawn, strategy=strategy)
     # All hear of a signal a step after the one that got it.
     assert (stopped.reason, stopped.signal) == ("interrupted", signal.SIGTERM), stopped

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import logging
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import timedelta
 from importlib import import_module
 from typing import Any, TypeVar
 
@@ -29,6 +32,8 @@ GONE = (
     "nccl",
     "timed out",
 )  # as torch says it
+
+FOREVER = timedelta(0)  # as torch has it
 
 _joined: dict[tuple[Any, ...], Together] = {}
 
@@ -99,9 +104,7 @@ class Together(Processes):
             raise TrainError("E0672", "another process of the run has ended", helps=helps) from problem
 
     def network(self, model: nn.Module) -> nn.Module:
-        if self._asked is not None:  # by a run before
-            self._asked[0].wait()
-            self._asked = None
+        self._heard()
         sync(model)
         with _quiet():
             return self.fabric.setup_module(model)
@@ -153,6 +156,18 @@ class Together(Processes):
         work, answer = before
         work.wait()
         return bool(answer.item())
+
+    def _heard(self, patience: timedelta = FOREVER) -> None:
+        """What the last step of a run asked is answered, and nobody wants to know."""
+        if self._asked is not None:
+            self._asked[0].wait(patience)
+            self._asked = None
+
+    def leave(self) -> None:
+        """Lets go of the groups, whose threads end with them; but not while one waits for a process that is gone."""
+        with suppress(RuntimeError):
+            self._heard(timedelta(seconds=5))
+            self._hosts = self.fabric = None
 
     def whole(self, tensor: Tensor) -> Tensor:
         return tensor.full_tensor() if self.sharded and hasattr(tensor, "full_tensor") else tensor  # type: ignore[attr-defined]
@@ -208,7 +223,16 @@ def _quiet() -> Iterator[None]:
 
 
 def _leave() -> None:
-    """The processes part, so that none waits for another at the end."""
+    """The processes part, so that none waits for another at the end.
+
+    A thread of gloo that frees the tensor of its last work when the interpreter is on its way out aborts the process.
+    Such threads end with the last reference to their group; where caches of torch keep one (those of sharded tensors
+    do), it gets the time to free what is to be freed.
+    """
+    for joined in _joined.values():
+        joined.leave()
     if distributed.is_initialized():
         distributed.destroy_process_group()
+    gc.collect()
+    time.sleep(0.05)
     os.environ.pop("WORLD_SIZE", None)
