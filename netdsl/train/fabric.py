@@ -69,7 +69,7 @@ class Together(Processes):
             else DDPStrategy(broadcast_buffers=False, find_unused_parameters=False)
         )
         try:
-            self.fabric = Fabric(
+            self.fabric: Any = Fabric(
                 accelerator=kind,
                 devices=devices,
                 num_nodes=nodes,
@@ -110,7 +110,7 @@ class Together(Processes):
             return self.fabric.setup_module(model)
 
     def shared_gradients(self, network: nn.Module, due: bool) -> AbstractContextManager[Any]:
-        return self.fabric.no_backward_sync(network, enabled=not due)  # type: ignore[arg-type]
+        return self.fabric.no_backward_sync(network, enabled=not due)
 
     def total(self, tensor: Tensor) -> Tensor:
         found = tensor.clone()
