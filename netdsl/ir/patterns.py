@@ -6,30 +6,27 @@ are made of count too: `out_proj`, a `Linear`, is one of `MultiheadAttention`'s.
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from typing import NamedTuple
 
 from netdsl.ir.graph import Graph, InitRule, Operation
 from netdsl.ir.types import State
 
 
-@dataclass(frozen=True)
-class Module:
+class Module(NamedTuple):
     """One level of a parameter's path: the label's part there, and the kind of the module that ends there."""
 
     label: str
     kind: str = ""
 
 
-@dataclass(frozen=True)
-class Learned:
+class Learned(NamedTuple):
     """A learned tensor: the modules around it, its own name, and its shape."""
 
     path: tuple[Module, ...]
     name: str
     shape: tuple[int, ...]
 
-    @cached_property
+    @property
     def key(self) -> str:
         """Its name in the `state_dict`."""
         return ".".join([*(level.label for level in self.path), self.name])
