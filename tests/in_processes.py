@@ -18,6 +18,7 @@ from netdsl.train.processes import Processes, join
 from netdsl.train.recipe import Recipe
 from netdsl.train.records import Epoch, Step
 from netdsl.train.state import Run
+from netdsl.train.transforms import CutMix, MixUp
 
 CPU = torch.device("cpu")
 
@@ -47,6 +48,7 @@ CASES: dict[str, dict[str, Any]] = {
     "accumulated": {"accumulate": 2},
     "classes that count differently": {"loss": CrossEntropyLoss(weight=(1.0, 2.0, 0.5, 3.0))},
     "a sum": {"loss": CrossEntropyLoss(reduction="sum"), "optimizer": SGD(lr=0.01)},
+    "mixed": {"augment": (MixUp(), CutMix(alpha=0.5))},
     "averaged and clipped": {"optimizer": Adam(lr=0.01, eps=1e-3), "ema": 0.9, "clip_norm": 0.1},
 }
 

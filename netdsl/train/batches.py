@@ -80,14 +80,21 @@ def scaled(x: Tensor) -> Tensor:
 class Order:
     """Which samples are in which batch, in an order that follows from the seed and the epoch, kept at `home`.
 
-    Without a `seed` they come as they are in the data.
+    Without a `seed` they come as they are in the data. Where a sample is mixed with those before it, of which another
+    process may have the last, the share of a process begins with copies of so many of them as `before` says.
     """
 
     def __init__(
-        self, samples: int, size: int, seed: int | None, home: torch.device, processes: Processes
+        self,
+        samples: int,
+        size: int,
+        seed: int | None,
+        home: torch.device,
+        processes: Processes,
+        before: int = 0,
     ) -> None:
         self.samples, self.size, self.seed, self.home = samples, size, seed, home
-        self.processes = processes
+        self.processes, self.before = processes, before
         self._kept: tuple[int, Tensor] | None = None
 
     def __len__(self) -> int:
@@ -113,8 +120,12 @@ class Order:
 
         Where the share is empty, the batch's first sample stands in.
         """
-        first, part = number * self.size, self.processes.part(self.count(number)) or range(1)
-        return self.of(epoch)[first + part.start : first + part.stop]
+        first, count = number * self.size, self.count(number)
+        part = self.processes.part(count) or range(1)
+        if not self.before:
+            return self.of(epoch)[first + part.start : first + part.stop]
+        places = torch.arange(part.start - self.before, part.stop, device=self.home) % count
+        return self.of(epoch)[first + places]
 
 
 class Batches:
@@ -137,7 +148,8 @@ class Batches:
         self.device, self.seed, self.size = device, recipe.seed, recipe.batch
         home = torch.device("cpu") if isinstance(split, Unread) else device
         drawn = recipe.seed if recipe.shuffle else None
-        self.turns = Order(len(split), recipe.batch, drawn, home, processes)
+        self.before = sum(stage.mixes for stage in recipe.augment) if processes.size > 1 else 0
+        self.turns = Order(len(split), recipe.batch, drawn, home, processes, self.before)
         self.resident: Resident | None = None
         if isinstance(split, Unread):
             self.read = Stream(split, self.turns.rows, len(self), device).at
@@ -226,12 +238,14 @@ class Batches:
         """The batch after the stages that mix its samples with each other."""
         for stage, augmentation in enumerate(self.recipe.augment):
             if augmentation.mixes:
-                x, y = augmentation.mix(x, y, self._random(epoch, number, stage), self.classes)
-        return x, y
+                x, y = augmentation.mix(x, y, self._random(epoch, number, stage, rank=0), self.classes)
+        return x[self.before :], y[self.before :]
 
-    def _random(self, epoch: int, number: int, stage: int) -> torch.Generator:
-        rank = [self.processes.rank] if self.processes.rank else []  # each draws for its own samples
-        return torch.Generator(self.device).manual_seed(mixed(self.seed, epoch, number, stage, *rank))
+    def _random(self, epoch: int, number: int, stage: int, rank: int | None = None) -> torch.Generator:
+        """What is drawn for a batch: by each process for its own samples, but where all have to draw the same."""
+        own = self.processes.rank if rank is None else rank
+        ranks = [own] if own else []
+        return torch.Generator(self.device).manual_seed(mixed(self.seed, epoch, number, stage, *ranks))
 
 
 class Resident:

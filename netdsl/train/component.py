@@ -229,7 +229,7 @@ def report_arguments(
                 f"`{name}` of `{choice.name}` {_wrong(value[name], errors)}, which is not {expected(errors)}",
                 choice.place(place.get(name, name)),
                 f"expected {expected(errors)}",
-                helps=[_otherwise(name, found)],
+                helps=[_quoted(value[name], errors) or _otherwise(name, found)],
             )
 
 
@@ -292,6 +292,13 @@ def _wrong(value: Value, errors: Sequence[ErrorDetails]) -> str:
         items = list(value)
         return f"has {shown(items[place[0]])}" if place[0] < len(items) else f"is {shown(value)}"
     return f"is {shown(value)}"
+
+
+def _quoted(value: Value, errors: Sequence[ErrorDetails]) -> str:
+    """Where one of the strings that an argument may be stands without its quotes."""
+    name = value.name if isinstance(value, Choice) else ""
+    offered = str((errors[0].get("ctx") or {}).get("expected", ""))
+    return f'it is a string: `"{name}"`' if name and f"'{name}'" in offered else ""
 
 
 def _otherwise(name: str, found: type[Component]) -> str:

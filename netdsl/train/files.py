@@ -4,6 +4,7 @@ part.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -92,4 +93,13 @@ def digest(path: Path) -> str:
 
 def unwritable(path: Path, problem: OSError) -> TrainError:
     reason = problem.strerror or str(problem)
-    return TrainError("E0637", f"`{path}` cannot be written: {reason.lower()}")
+    helps = [help for numbers, help in _REMEDIES.items() if problem.errno in numbers]
+    return TrainError("E0637", f"`{path}` cannot be written: {reason.lower()}", helps=helps)
+
+
+_REMEDIES = {
+    (errno.EEXIST, errno.ENOTDIR): "it is a file, or lies in one: name a folder",
+    (errno.EACCES, errno.EPERM, errno.EROFS): "name a folder that you may write to",
+    (errno.ENAMETOOLONG,): "name a folder with a shorter name",
+    (errno.ENOSPC, errno.EDQUOT): "make room on the disk",
+}

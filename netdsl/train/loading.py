@@ -227,9 +227,11 @@ def _untaken(x: Tensor, recipe: Recipe, problem: Exception) -> TrainError:
     """That the model does not take samples like `x`, in its own words."""
     ids = x.dtype == torch.int64
     what = f"{list(x.shape[1:])}" + (f" with ids up to {int(x.max())}" if ids else "")
-    helps = [f"declare its input as `{'int64' if ids else ''}[N, {', '.join(map(str, x.shape[1:]))}]`"]
+    declared = f"declare its input as `{'int64' if ids else ''}[N, {', '.join(map(str, x.shape[1:]))}]`"
+    helps = [declared]
     if x.dim() == 4:
-        helps.append("or bring the images to the size that it takes, by `size` of the source or by `Resize`")
+        size = "bring the images to a size that it takes, by `size` of the source or by `Resize`"
+        helps = [f"{size}; `netdsl check` tells which those are", f"or {declared}"]
     if isinstance(problem, IndexError) and ids:
         helps = [f"a table for them has {int(x.max()) + 1} rows, as `Embedding({int(x.max()) + 1}, ...)`"]
     return TrainError(

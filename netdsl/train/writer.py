@@ -115,7 +115,7 @@ class Writer:
             note = f"the last good checkpoint is `{newest_checkpoint(self.folder)[0].path}`"
         except TrainError:
             note = "no checkpoint was written before"
-        helps = [*found.helps, *(["make room, then go on with `--resume`"] if found.code == "E0637" else [])]
+        helps = [*found.helps, *(["then go on with `--resume`"] if found.code == "E0637" else [])]
         span = found.labels[0].span if found.labels else None
         return TrainError(found.code, found.message, span, [*found.notes, note], helps)
 

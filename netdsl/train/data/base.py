@@ -138,10 +138,15 @@ class Source(Component):
 
 
 class FolderSource(Source):
-    """A source whose files lie in a folder `root`."""
+    """A source whose files lie in `folder` below a folder `root`."""
 
     root: str = "data"
     download: bool = False
+
+    @property
+    @abstractmethod
+    def folder(self) -> str:
+        """What `root` holds."""
 
     @abstractmethod
     def read(self, root: Path, download: bool) -> Data:
@@ -155,7 +160,7 @@ class FolderSource(Source):
             try:
                 return self.read(root, download=False)
             except RuntimeError as problem:
-                if "not found" not in str(problem):
+                if "not found" not in str(problem) or (root / self.folder).is_dir():
                     raise self._unread(root, problem) from problem
             except (OSError, ValueError, EOFError) as problem:
                 raise self._unread(root, problem) from problem
@@ -176,6 +181,8 @@ class FolderSource(Source):
     def _unread(self, root: Path, problem: Exception) -> TrainError:
         """That the files are there, and are not what they should be."""
         reason = self.damaged(root) or f"{self.kind} in `{root}` cannot be read: {problem}"
+        if "not found" in str(problem):  # in torchvision's words, which say to write Python
+            reason = f"`{root / self.folder}` does not hold all files of {self.kind} as they should be"
         helps = ["a file is cut off or damaged: remove it, and fetch it again by `--download`"]
         return TrainError("E0621", reason, argument="root", helps=helps)
 
@@ -186,11 +193,13 @@ class FolderSource(Source):
 
     def _missing(self, roots: Sequence[Path]) -> TrainError:
         example = f"{self.kind}(root = {shown(self.root)}, download = True)"
+        help = f"give the folder that holds it as `root`, or allow the download: `{example}` or `--download`"
+        above = [root.parent for root in roots if (root.parent / self.folder).is_dir()]
+        if above and Path(self.folder).parts[0] == roots[0].name:
+            help = f'`root` is the folder that `{self.folder}` lies in: `root = "{above[0]}"`'
         return TrainError(
             "E0620",
             f"{self.kind} is not in `{self.root}`",
-            notes=["looked in " + " and ".join(f"`{root}`" for root in roots)],
-            helps=[
-                f"give the folder that holds it as `root`, or allow the download: `{example}` or `--download`"
-            ],
+            notes=["looked for " + " and ".join(f"`{root / self.folder}`" for root in roots)],
+            helps=[help],
         )

@@ -12,6 +12,10 @@ NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse"
 class CIFAR10(FolderSource):
     """Photographs of ten kinds of things, colour, 32 by 32. `root` holds the folder `cifar-10-batches-py`."""
 
+    @property
+    def folder(self) -> str:
+        return "cifar-10-batches-py"
+
     def sample(self) -> Sample:
         return pictures((3, 32, 32), NAMES)
 

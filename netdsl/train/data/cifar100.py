@@ -26,6 +26,10 @@ NAMES = (
 class CIFAR100(FolderSource):
     """Photographs of a hundred kinds of things, colour, 32 by 32. `root` holds the folder `cifar-100-python`."""
 
+    @property
+    def folder(self) -> str:
+        return "cifar-100-python"
+
     def sample(self) -> Sample:
         return pictures((3, 32, 32), NAMES)
 

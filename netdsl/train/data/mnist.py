@@ -11,6 +11,10 @@ from netdsl.train.data.base import Data, FolderSource, Sample, Split, pictures
 class MNIST(FolderSource):
     """Handwritten digits, grey, 28 by 28. `root` holds the folder `MNIST/raw` with the four IDX files."""
 
+    @property
+    def folder(self) -> str:
+        return f"{self.kind}/raw"
+
     def sample(self) -> Sample:
         return pictures((1, 28, 28), tuple("0123456789"))
 
