@@ -58,7 +58,6 @@ def targets_for(loss: Loss) -> Tensor:
 ONE_OUTPUT = [kind for kind, loss in LOSSES.members.items() if len(loss.takes) == 1 and loss.aligned]
 
 
-@pytest.mark.filterwarnings("ignore:reduction")  # of torch, about the mean of `KLDivLoss`
 @pytest.mark.parametrize("kind", ONE_OUTPUT)
 def test_a_loss_takes_its_targets_and_has_a_gradient(kind: str) -> None:
     loss = LOSSES.members[kind]()
@@ -69,6 +68,16 @@ def test_a_loss_takes_its_targets_and_has_a_gradient(kind: str) -> None:
     assert value.shape == ()
     assert output.grad is not None
     assert bool(output.grad.isfinite().all())
+
+
+@pytest.mark.filterwarnings("ignore:reduction")  # torch's advice, which a run does not print
+@pytest.mark.parametrize("reduction", ["mean", "sum", "batchmean"])
+@pytest.mark.parametrize("log_target", [False, True])
+def test_the_divergence_is_that_of_torch(reduction: str, log_target: bool) -> None:
+    output, target = torch.rand(4, 3).log_softmax(1), torch.rand(4, 3).softmax(1)
+    arguments: dict[str, Any] = {"reduction": reduction, "log_target": log_target}
+    ours, theirs = LOSSES.members["KLDivLoss"](**arguments).build(), nn.KLDivLoss(**arguments)
+    assert torch.equal(ours(output, target), theirs(output, target))
 
 
 def test_yes_and_no_are_one_and_minus_one_for_a_loss_of_signs() -> None:

@@ -46,6 +46,15 @@ class Gaussian(nn.Module):
         return losses if self.reduction == "none" else getattr(losses, self.reduction)()
 
 
+class Divergence(nn.KLDivLoss):
+    """`nn.KLDivLoss` without torch's advice against "mean", which would be printed in the middle of the training."""
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        if self.reduction != "mean":
+            return super().forward(input, target)
+        return nn.functional.kl_div(input, target, reduction="none", log_target=self.log_target).mean()
+
+
 class OfPlaces(nn.Module):
     """`nn.CTCLoss` of log-probabilities [N, classes, T] and targets [N, S], in which `blank` fills up the rows."""
 

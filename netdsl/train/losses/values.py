@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from netdsl.train.losses.base import Loss, Reduction
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class MSELoss(Loss):
@@ -35,9 +38,17 @@ class PoissonNLLLoss(Loss):
 
 
 class KLDivLoss(Loss):
-    """The output is log-probabilities, and the targets are probabilities, or their logarithms with `log_target`."""
+    """The output is log-probabilities, and the targets are probabilities, or their logarithms with `log_target`.
+
+    As in torch, "mean" is over samples and classes; the divergence itself is "batchmean".
+    """
 
     gives = "log-probabilities"
 
     reduction: Literal["mean", "sum", "batchmean"] = "mean"
     log_target: bool = False
+
+    def build(self) -> nn.Module:
+        from netdsl.train.losses.modules import Divergence
+
+        return Divergence(**self.arguments())
