@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy
 import pytest
+from PIL import Image
 
 from netdsl.cli.app import main
 from netdsl.cli.recipes import recipe
@@ -232,3 +233,37 @@ def test_a_dry_run_says_what_will_be_and_leaves_no_file(
     assert memory["data"] == 40 * (2 * 4 + 8)
     assert memory["activations"] >= 8 * 4 * 4
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--devices", "2"), "on 2 devices (tried here on one, cpu, with the whole batch)"),
+        (("--devices", "9"), "error[E0671]: a batch of 4 cannot be split among 9 processes"),
+        (("--devices", "100000"), "error[E0670]"),
+        (("--strategy", "ddpp"), "did you mean `ddp`?"),
+        (("--memory-budget", "0"), "samples are read when they are due"),
+    ],
+)
+def test_a_dry_run_heeds_the_options_of_a_run(
+    options: tuple[str, ...],
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for kind in "ab":
+        (tmp_path / "images" / kind).mkdir(parents=True)
+        for number in range(4):
+            Image.new("L", (4, 4), 9 * number).save(tmp_path / "images" / kind / f"{number}.png")
+    (tmp_path / "m.net").write_text(
+        "model M {\n  input x: [N, 1, 4, 4]\n  output x -> Flatten -> Linear(2)\n}\n"
+        'train M {\n  data = ImageFolder("images", size = 4, channels = 1)\n  valid = 0.25\n  batch = 4\n  epochs = 1\n'
+        "  loss = CrossEntropyLoss\n  optimizer = Adam(lr = 0.1)\n}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    status = main(["train", "m.net", "--dry-run", "--device", "cpu", *options])
+    said = capsys.readouterr()
+    assert says in said.out + said.err
+    assert status == ("error" in said.err)
+    assert not (tmp_path / "runs").exists()

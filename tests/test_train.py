@@ -21,7 +21,7 @@ from netdsl.ir.dims import symbol
 from netdsl.train import Display, TrainError, evaluate, predict, run
 from netdsl.train.batches import Batches
 from netdsl.train.checkpoint import checkpoints, newest_checkpoint, save_checkpoint
-from netdsl.train.data import MNIST, Data, Digits, Split
+from netdsl.train.data import MNIST, SOURCES, Data, Digits, Split
 from netdsl.train.data.digits import write_images
 from netdsl.train.history import read_history
 from netdsl.train.loop import fit
@@ -171,6 +171,44 @@ def test_data_that_is_not_there_is_an_error_that_names_both_places(tmp_path: Pat
     assert str(tmp_path / "project" / "nowhere") in found.notes[0]
     assert str(Path.cwd() / "nowhere") in found.notes[0]
     assert "download = True" in found.helps[0]
+
+
+@pytest.mark.parametrize(("kind", "folder"), [("MNIST", "MNIST/raw"), ("CIFAR10", "cifar-10-batches-py")])
+def test_a_root_that_is_one_folder_too_deep_is_told_as_such(kind: str, folder: str, tmp_path: Path) -> None:
+    (tmp_path / folder).mkdir(parents=True)
+    source = SOURCES.members[kind](root=str(tmp_path / Path(folder).parts[0]))
+    with pytest.raises(TrainError) as caught:
+        source.load((Path.cwd(),), download=False)
+    found = caught.value.diagnostic
+    assert (found.code, found.helps) == (
+        "E0620",
+        (f'`root` is the folder that `{folder}` lies in: `root = "{tmp_path}"`',),
+    )
+
+
+@pytest.mark.parametrize(("kind", "folder"), [("MNIST", "MNIST/raw"), ("CIFAR100", "cifar-100-python")])
+def test_data_of_which_files_are_missing_is_not_said_to_be_elsewhere(
+    kind: str, folder: str, tmp_path: Path
+) -> None:
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / folder / "train").write_bytes(b"x")
+    with pytest.raises(TrainError) as caught:
+        SOURCES.members[kind](root=str(tmp_path)).load((Path.cwd(),), download=False)
+    found = caught.value.diagnostic
+    assert found.code == "E0621"
+    assert f"`{tmp_path / folder}` does not hold all files of {kind}" in found.message
+
+
+@pytest.mark.parametrize("out", ["file", "file/run", "x" * 300])
+def test_a_run_that_cannot_have_its_folder_is_told_what_to_name(out: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(TrainError) as caught:
+        run(Small, recipe(), out=tmp_path / out, data=DATA)
+    found = caught.value.diagnostic
+    assert found.code == "E0637"
+    assert len(found.helps) == 1
+    assert "folder" in found.helps[0]
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_data_that_is_cut_off_is_an_error_and_not_a_traceback(tmp_path: Path) -> None:

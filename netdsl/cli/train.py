@@ -125,6 +125,10 @@ def train(
             epochs=epochs,
             download=download,
             init_from=init_from,
+            memory_budget=budget,
+            devices=devices,
+            nodes=nodes,
+            strategy=strategy,
         )
         return
     from netdsl.train import Display, run

@@ -114,23 +114,33 @@ def join(
     Under `torchrun` this process is one of those it has started; else the others of this machine are started here, by
     the command that started this one. `TrainError` E0670 where that is not possible.
     """
-    name = strategy or "ddp"
-    if name not in STRATEGIES:
-        helps = did_you_mean(name, STRATEGIES) or ["it is `ddp` or `fsdp`"]
-        raise TrainError("E0670", f"there is no strategy `{name}`", helps=helps)
     outside = launched_outside(os.environ)
     if outside:
         devices, nodes = _checked_launch(outside, devices, nodes)
-    if (devices or 1) * nodes == 1:
+    planned = plan(devices, nodes, strategy, device)
+    if planned.size == 1:
         return ALONE
-    kind = _kind_of(device)
-    _check_devices(devices or 1, kind)
     if not (outside or "LOCAL_RANK" in os.environ or _can_be_repeated()):
         message = "the other processes cannot be started from here, as no script or command is running"
         raise TrainError("E0670", message, helps=["start them by `torchrun --nproc-per-node N`"])
     from netdsl.train.fabric import together
 
-    return together(devices or 1, nodes, name, kind, outside=bool(outside))
+    return together(devices or 1, nodes, strategy or "ddp", _kind_of(device), outside=bool(outside))
+
+
+def plan(
+    devices: int | None = None, nodes: int = 1, strategy: str | None = None, device: str | None = None
+) -> Processes:
+    """What `join` would give, of processes that have not been started; `TrainError` E0670 where it cannot be."""
+    name = strategy or "ddp"
+    if name not in STRATEGIES:
+        helps = did_you_mean(name, STRATEGIES) or ["it is `ddp` or `fsdp`"]
+        raise TrainError("E0670", f"there is no strategy `{name}`", helps=helps)
+    planned = Processes()
+    planned.size, planned.whole_model = (devices or 1) * nodes, name != "fsdp"
+    if planned.size > 1:
+        _check_devices(devices or 1, _kind_of(device))
+    return planned
 
 
 def silent() -> bool:

@@ -10,12 +10,14 @@ from time import perf_counter
 import torch
 from torch import nn
 
+from netdsl.train.bystander import check_shares
 from netdsl.train.data import Data
 from netdsl.train.errors import TrainError
 from netdsl.train.footprint import Footprint, footprint, watched
 from netdsl.train.loading import Model, find_device
 from netdsl.train.loop import Window, update
 from netdsl.train.preparation import prepared
+from netdsl.train.processes import plan
 from netdsl.train.rates import check_cycle
 from netdsl.train.recipe import Recipe
 from netdsl.train.residence import shown
@@ -44,6 +46,7 @@ class Rehearsal:
     steps_per_epoch: int = 1
     monitor: tuple[str, bool] = ("valid_loss", False)
     memory: Footprint | None = None
+    devices: int = 1
 
     def lines(self) -> list[str]:
         """In words, for people."""
@@ -58,11 +61,16 @@ class Rehearsal:
             f"model    {self.model or 'the model'}: {self.parameters:,} parameters learn{frozen}",
             f"data     {self.train_samples:,} samples of {list(self.sample)} to learn from{classes}; "
             f"measured on {self.valid_samples:,}",
-            f"run      {length}{left}, {self.batch:,} samples a step, on {self.device} in {self.precision}",
+            f"run      {length}{left}, {self.batch:,} samples a step, on {self._place()} in {self.precision}",
             f"best     by `{column}`, {'higher' if rising else 'lower'} is better",
             *([f"memory   {_in_words(self.memory)}"] if self.memory else []),
             f"the loss of the first step is {self.loss:.6g}; nothing was written",
         ]
+
+    def _place(self) -> str:
+        if self.devices == 1:
+            return self.device
+        return f"{self.devices} devices (tried here on one, {self.device}, with the whole batch)"
 
 
 def _in_words(memory: Footprint) -> str:
@@ -81,13 +89,31 @@ def rehearse(
     epochs: int | None = None,
     download: bool = False,
     init_from: str | Path | None = None,
+    memory_budget: int | None = None,
+    devices: int | None = None,
+    nodes: int = 1,
+    strategy: str | None = None,
 ) -> Rehearsal:
-    """Check a run with its data, and take one step of it, forward and backward; `TrainError` as `run` raises it."""
+    """Check a run with its data, and take one step of it, forward and backward; `TrainError` as `run` raises it.
+
+    A run on several devices is checked too, but its step is taken on one of them, with all samples of the batch.
+    """
     begin = perf_counter()
+    planned = plan(devices, nodes, strategy, device)
+    check_shares(recipe, planned)
     if epochs is not None:
         recipe = recipe.model_copy(update={"epochs": epochs, "steps": None})
     place = find_device(device)
-    ready = prepared(model, recipe, place, data=data, download=download, init_from=init_from, own=False)
+    ready = prepared(
+        model,
+        recipe,
+        place,
+        data=data,
+        download=download,
+        init_from=init_from,
+        memory_budget=memory_budget,
+        own=False,
+    )
     module, data = ready.module, ready.data
     state = Run(module, recipe, data, place, bool(recipe.channels_last))
     check_cycle(recipe, state.total_steps)
@@ -114,6 +140,7 @@ def rehearse(
         state.steps_per_epoch,
         recipe.monitored,
         footprint(state, kept),
+        planned.size,
     )
 
 

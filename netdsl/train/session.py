@@ -15,7 +15,7 @@ from netdsl.train.checkpoint import Checkpoint, checkpoints, newest_checkpoint, 
 from netdsl.train.culprit import first_weights, not_finite
 from netdsl.train.data import Data
 from netdsl.train.errors import TrainError
-from netdsl.train.files import sweep
+from netdsl.train.files import sweep, unwritable
 from netdsl.train.loading import Model, find_device
 from netdsl.train.loop import fit
 from netdsl.train.origin import Origin
@@ -252,6 +252,12 @@ def _follow(
 
 def _checkpoint(folder: Path, recipe: Recipe, resume: bool) -> tuple[Checkpoint | None, list[str]]:
     """The checkpoint to go on from. A folder that holds a run is not written over (E0630)."""
+    try:
+        folder.stat()
+    except FileNotFoundError:
+        pass
+    except OSError as problem:  # of a name that no file can have, or one below a file
+        raise unwritable(folder, problem) from problem
     if not resume:
         if checkpoints(folder):
             raise TrainError(
