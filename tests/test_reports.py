@@ -285,7 +285,8 @@ def test_a_curve_with_fewer_points_keeps_its_peaks() -> None:
 
 
 def test_what_the_page_says_to_go_on_with_works(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    netdsl_(capsys, "train", "digits.net", "--out", "a run", "--param", "width=24")
+    changes = "--set", "batch=40", "--data", "Digits(size = 8)"
+    netdsl_(capsys, "train", "digits.net", "--out", "a run", "--param", "width=24", *changes)
     lines = [unescape(line) for line in re.findall(r"<pre>(.*?)</pre>", page_of(here / "a run"), re.DOTALL)]
     commands = [shlex.split(line)[1:] for line in lines if line.startswith("netdsl ")]
     assert [command[0] for command in commands] == ["train", "eval", "predict", "export"]

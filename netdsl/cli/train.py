@@ -152,7 +152,7 @@ def train(
             devices=devices,
             nodes=nodes,
             strategy=strategy,
-            origin=origin_of(asked.program, asked.model, param or (), asked.graph),
+            origin=origin_of(asked.program, asked.model, param or (), asked.graph, options(data, changes)),
             keep=Kept(keep, tensorboard, page),
             on_record=watch,
         )
@@ -165,6 +165,14 @@ def train(
         f"weights: {result.weights}",
         failed=SIGNALLED + result.signal if result.signal else result.reason == "interrupted",
     )
+
+
+def options(data: str | None, changes: list[str] | None) -> list[str]:
+    """`--data` and `--set` as they were given."""
+    return [
+        *(["--data", data] if data else []),
+        *(part for text in changes or () for part in ("--set", text)),
+    ]
 
 
 def read_budget(text: str | None, report: Report) -> int | None:

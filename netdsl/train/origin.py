@@ -23,7 +23,8 @@ KEPT = "spec"  # the folder in a run's own that holds the files
 class Origin:
     """A model of a program: `files` by their paths, `main` among them, and what the model was made with.
 
-    `parameters` are `name=value` as `--param` takes them. `folder` is where the main file lay, for paths of data
+    `parameters` are `name=value` as `--param` takes them, and `changes` the options of the command line that have
+    changed the recipe, with their values. `folder` is where the main file lay, for paths of data
     that are relative to it.
     """
 
@@ -34,12 +35,14 @@ class Origin:
     folder: Path = field(default_factory=Path.cwd)
     allow_extern: bool = False
     graph: Graph | None = field(default=None, compare=False)
+    changes: tuple[str, ...] = ()
 
     def described(self) -> dict[str, Any]:
         """As plain JSON data, for the run's record."""
         return {
             "file": f"{KEPT}/{self.main}",
             "parameters": list(self.parameters),
+            "changes": list(self.changes),
             "folder": str(self.folder.resolve()),
             "allow_extern": self.allow_extern,
         }
@@ -57,6 +60,7 @@ def origin_of(
     model: str,
     parameters: Sequence[str] | Mapping[str, Any] = (),
     graph: Graph | None = None,
+    changes: Sequence[str] = (),
 ) -> Origin:
     """The origin of a model of `program`. Files of the library stay there, and are found by their names, unless the
     main file is one of them.
@@ -73,7 +77,7 @@ def origin_of(
     folder = Path(main.path).parent if _is_file(main) else Path.cwd()
     files, name = _kept(main, program.sources, model)
     allowed = program.session.allow_extern
-    return Origin(model, name, files, tuple(parameters), folder, allowed, graph)
+    return Origin(model, name, files, tuple(parameters), folder, allowed, graph, tuple(changes))
 
 
 def _kept(main: Source, sources: Sequence[Source], model: str) -> tuple[dict[str, str], str]:

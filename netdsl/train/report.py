@@ -296,20 +296,16 @@ def _commands(run: RunFolder) -> str:
     elif run.status in ("unfinished", "interrupted", "finished"):
         more = " --epochs MORE" if run.status == "finished" else ""
         wanted = {"Go on": f"netdsl train {_program(run)}{more} --resume --out {folder}", **wanted}
-    said = (
-        '<p class="said">Settings that were changed by --set are given again to go on.</p>'
-        if "Go on" in wanted
-        else ""
-    )
-    return said + "".join(f"<h3>{escape(k)}</h3>\n<pre>{escape(v)}</pre>" for k, v in wanted.items())
+    return "".join(f"<h3>{escape(k)}</h3>\n<pre>{escape(v)}</pre>" for k, v in wanted.items())
 
 
 def _program(run: RunFolder) -> str:
-    """The program and the parameters that the run began with, as the command takes them."""
+    """The program, its parameters and the changed settings that the run began with, as the command takes them."""
     origin = run.origin or {}
     name = Path(*Path(origin["file"]).parts[1:])
     file = Path(os.path.relpath(Path(origin["folder"]) / name.name))
     if not file.is_file():
         file = run.path / origin["file"]
     params = "".join(f" --param {shlex.quote(text)}" for text in origin["parameters"])
-    return f"{shlex.quote(f'{file}:{run.model}')}{params}"
+    changes = "".join(f" {shlex.quote(text)}" for text in origin.get("changes", []))
+    return f"{shlex.quote(f'{file}:{run.model}')}{params}{changes}"
