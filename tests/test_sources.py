@@ -4,10 +4,13 @@ what is held out is not learned from.
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from multiprocessing import active_children
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +41,8 @@ from netdsl.train.loading import load_data
 from netdsl.train.losses import MSELoss
 from netdsl.train.optimizers import SGD
 from netdsl.train.recipe import Recipe
+from netdsl.train.stream import Stream
+from tests import in_runs
 
 RANDOM = numpy.random.default_rng(0)
 
@@ -376,6 +381,31 @@ def test_what_does_not_fit_the_budget_is_not_in_memory(tmp_path: Path) -> None:
         found.append((int(memory), measured))
     assert found[0][1] == found[1][1]
     assert found[0][0] - found[1][0] > 150, found
+
+
+def test_readers_end_when_they_are_told_also_where_a_cycle_of_garbage_held_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    count, join = 61, BaseProcess.join
+    ended: list[int | None] = []
+
+    def joined(process: BaseProcess, timeout: float | None = None) -> None:
+        join(process, timeout)
+        ended.append(process.exitcode)  # None where it was waited for in vain
+
+    def rows(epoch: int, number: int) -> torch.Tensor:
+        del epoch
+        return torch.arange(8 * number, min(8 * number + 8, count))
+
+    before = set(active_children())
+    stream: Any = Stream(in_runs.data("stream").train, rows, 8, torch.device("cpu"))
+    stream.at(0, 0)
+    stream.itself = stream
+    assert len(set(active_children()) - before) == stream.workers > 0
+    monkeypatch.setattr(BaseProcess, "join", joined)
+    del stream
+    gc.collect()
+    assert set(ended) == {0}
 
 
 # ------------------------------------------------------------------------------------ several outputs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,9 +21,6 @@ from netdsl.train.data.unread import Reader, Unread, readers
 from netdsl.train.errors import TrainError
 
 Rows = Callable[[int, int], Tensor]  # the samples of batch `number` of `epoch`
-GRACE = (
-    10.0  # seconds that a worker goes on after it was told to end, as all processes of a run may be at once
-)
 AHEAD = 2  # batches that each worker has ready
 
 
@@ -37,16 +35,19 @@ class Stream:
         self.part, self.rows, self.count, self.device, self.ends = part, rows, count, device, ends
         self.workers = 0 if part.reader.in_memory else readers()
         self.next: tuple[int, int] | None = None
-        self.batches: Iterator[Any] = iter(())
+        # Kept here, and by what ends the workers: a cycle of garbage with an iterator of torch in it loses its queues
+        # before the workers can be told to end, and then each is waited for.
+        self.batches: list[Iterator[Any]] = []
+        weakref.finalize(self, self.batches.clear)
 
     def at(self, epoch: int, number: int) -> tuple[Tensor, Tensor]:
         """The inputs and targets of a batch as they were read, on the device; `TrainError` where one cannot be."""
         if self.next != (epoch, number):
-            self.batches = iter(())  # its workers end before others begin
+            self.batches.clear()  # its workers end before others begin
             with _collecting_nothing():
-                self.batches = iter(self._loader(epoch, number))
+                self.batches.append(iter(self._loader(epoch, number)))
         self.next = _after(epoch, number, self.count)
-        found = next(self.batches)
+        found = next(self.batches[0])
         if isinstance(found, Failure):
             raise found.error()
         x, y = (tensor.to(self.device, non_blocking=True) for tensor in found)
