@@ -196,6 +196,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_though_it_is_captured_later() ->
     assert same(told(second)[1], whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["accuracy", "f1_score", "auroc", "dice_score"])
 def test_what_is_measured_does_not_depend_on_how_often_it_is_told(name: str) -> None:
     columns = []

@@ -334,6 +334,7 @@ def test_a_folder_is_listed_with_figures_and_papers(run: Run) -> None:
     assert one[0]["models"][1]["sizes"] == {"N": 1, "H": 224, "W": 224}
 
 
+@pytest.mark.slow
 def test_the_library_is_listed_in_a_hundred_columns_without_torch(run: Run) -> None:
     ended = run("list")
     assert (ended.status, ended.err) == (0, "")

@@ -28,6 +28,7 @@ def run(*arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_walk_through_runs(tmp_path: Path) -> None:
     printed = run("examples/walkthrough.py", str(tmp_path))
     assert "E0402" in printed

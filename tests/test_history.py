@@ -16,6 +16,7 @@ from tests.small_runs import DATA, plain, small
 one_thread = small_runs.one_thread  # a fixture
 
 
+@pytest.mark.slow
 def test_a_history_that_is_cut_anywhere_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     whole = History(tmp_path, ["valid_loss"])
     for step in range(1, 7):

@@ -43,6 +43,7 @@ PUBLISHED = {
 CASES = [(file, model, count) for file, models in PUBLISHED.items() for model, count in models.items()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("file", "model", "count"), CASES)
 def test_a_published_model_has_its_published_number_of_parameters(file: str, model: str, count: int) -> None:
     assert parameter_count(getattr(netdsl.load(SPECS / file), model).graph()) == count

@@ -82,6 +82,7 @@ def test_a_pass_gives_a_sound_graph_and_twice_is_once(apply: Pass, graph: Graph)
     assert apply(once) == once
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("graph", GRAPHS, ids=lambda g: g.name)
 def test_a_model_means_the_same_after_the_passes(graph: Graph) -> None:
     before = build(graph).eval()

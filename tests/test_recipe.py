@@ -105,6 +105,7 @@ def test_no_value_of_a_key_escapes_the_check(key: str, value: Any) -> None:
     assert found is not None or all(code.startswith("E06") for code, _ in problems)
 
 
+@pytest.mark.slow
 @given(
     st.text(max_size=12),
     st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists),

@@ -100,6 +100,7 @@ def process(rank: int, size: int) -> Processes:
     return one
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["resident", "stream"])
 def test_a_batch_is_the_same_samples_in_the_same_order_whatever_the_processes(kind: str) -> None:
     chosen, found = (

@@ -180,6 +180,7 @@ SYSTEMS: dict[str, tuple[Callable[[Path], None], str, str, str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", SYSTEMS)
 def test_every_source_trains_goes_on_and_is_measured_the_same(
     what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

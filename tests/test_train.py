@@ -339,6 +339,7 @@ def test_a_finished_run_can_be_made_longer(tmp_path: Path) -> None:
 
 
 # The others are not for all parameters: see test_optimizers.
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in OPTIMIZERS.members if kind not in ("Muon", "SparseAdam")])
 def test_every_optimizer_makes_the_loss_smaller(kind: str) -> None:
     changed = recipe(optimizer=OPTIMIZERS.members[kind](lr=0.01), epochs=5, metrics=[])
@@ -442,6 +443,7 @@ def damage(path: Path, how: str) -> None:
     path.write_bytes(bytes(content))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["missing", "short", "flipped"])
 @pytest.mark.parametrize("name", ["weights.safetensors", "state.pt", "manifest.json"])
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(name: str, how: str, tmp_path: Path) -> None:

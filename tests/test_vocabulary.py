@@ -33,6 +33,7 @@ model Mixed {
 PATHS = sorted(SPECS.glob("*.net"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", [*map(Source.read, PATHS), Source(MIXED)], ids=lambda s: Path(s.path).stem)
 def test_a_graph_is_the_same_after_a_round_trip(source: Source) -> None:
     found = check(source)

@@ -310,6 +310,7 @@ def test_models_are_found_by_the_names_of_their_weights() -> None:
     assert weights_of("torchvision:ResNet50.DEFAULT", "Mine") is torchvision.models.ResNet50_Weights.DEFAULT
 
 
+@pytest.mark.slow
 def test_old_densenets_are_read_as_torchvision_reads_them(kept: Path) -> None:
     reference = torchvision.models.densenet121()
     dotted = re.compile(r"(denselayer\d+\.(?:norm|conv))([12]\.)")

@@ -51,6 +51,7 @@ def crop(weights: WeightsEnum) -> int:
     return weights.transforms.keywords["crop_size"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("builder", BUILDERS)
 def test_parameters_and_multiply_adds_are_those_published(builder: str) -> None:
     model = model_of(builder)
