@@ -241,3 +241,48 @@ def test_a_signal_ends_the_command_with_its_status_after_a_checkpoint(
     more = command("netdsl", *options[:-1], str(out), "--resume", "--epochs", str(step // 23 + 2))
     assert more.returncode == 0, more.stderr
     assert f"from step {step}" in more.stdout
+
+
+def children(pid: int) -> list[int]:
+    """The processes of the run that `pid` has started."""
+    found = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    return [child for child in found if b"--devices" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_ends_the_run_with_an_error_and_the_run_goes_on(tmp_path: Path) -> None:
+    spec, out = tmp_path / "small.net", tmp_path / "run"
+    spec.write_text(SPEC)
+    options = (
+        "netdsl",
+        "train",
+        str(spec),
+        "--device",
+        "cpu",
+        "--no-report",
+        "--devices",
+        "2",
+        "--out",
+        str(out),
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-m", *options, "--set", "epochs=100000"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    while not checkpoints(out):
+        assert child.poll() is None, child.communicate()
+        time.sleep(0.05)
+    (other,) = children(child.pid)
+    os.kill(other, signal.SIGKILL)
+    _, complaints = child.communicate(timeout=60)
+    assert child.returncode == 1
+    assert complaints.startswith("error[E0672]")
+    assert "Traceback" not in complaints
+    step = int(checkpoints(out)[0].name.split("-")[-1])
+    more = command(*options, "--resume", "--epochs", str(step // 23 + 2))
+    assert more.returncode == 0, more.stderr
+    assert f"from step {step}" in more.stdout
