@@ -12,7 +12,7 @@ from rich.console import Console
 
 from netdsl.train import Display
 from netdsl.train.display import PACE
-from netdsl.train.records import Epoch, Started, Step, Stopped
+from netdsl.train.records import Epoch, Reading, Started, Step, Stopped
 
 BEGUN = Started("Small", 42, "cpu", 1, False, 64, 32, 1000, 4)
 
@@ -67,6 +67,31 @@ def test_rows_are_there_where_a_run_ends_in_an_error() -> None:
             show(epoch(number, loss=number))
         raise KeyError
     assert "8.0000" in paper.getvalue()
+
+
+def test_reading_that_takes_a_while_is_shown_and_gone_when_the_run_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("netdsl.train.display.PATIENCE", 0.0)
+    for terminal in (True, False):
+        paper = StringIO()
+        live = Console(file=paper, width=80, force_terminal=terminal)
+        with Display(Console(file=StringIO()), live) as show:
+            show(Reading(256, 50_000))
+            show(Reading(512, 50_000))
+            show(BEGUN)
+            assert not show.reading.live.is_started
+            show(Stopped("finished", 4000))
+        assert ("512/50000 samples" in paper.getvalue()) == terminal
+
+
+def test_reading_that_is_quick_is_not_mentioned() -> None:
+    paper = StringIO()
+    with Display(Console(file=StringIO()), Console(file=paper, force_terminal=True)) as show:
+        show(Reading(256, 256))
+        show(BEGUN)
+        show(Stopped("finished", 4000))
+    assert "samples" not in paper.getvalue()
 
 
 def test_small_and_large_numbers_can_be_told_from_each_other() -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional
 
-from netdsl.train import TrainError
+from netdsl.train import TrainError, run
 from netdsl.train.batches import Batches, in_order, prepare_on
 from netdsl.train.data import (
     Custom,
@@ -35,7 +35,7 @@ from netdsl.train.losses import BCEWithLogitsLoss, CrossEntropyLoss
 from netdsl.train.metrics import Accuracy
 from netdsl.train.optimizers import SGD
 from netdsl.train.recipe import Recipe
-from netdsl.train.records import Epoch
+from netdsl.train.records import Epoch, Reading, Record, Started
 from netdsl.train.residence import placed
 from netdsl.train.samples import check_data
 from netdsl.train.state import Run
@@ -193,6 +193,21 @@ class Net(nn.Module):
         return self.layers(x)
 
 
+def test_a_run_tells_how_many_of_its_images_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("netdsl.train.data.unread.AT_ONCE", 2)
+    records: list[Record] = []
+    chosen = recipe(ImageFolder(root=str(photos(tmp_path))), valid=0.25, epochs=1)
+    run(Net, chosen, out=tmp_path / "run", device="cpu", on_record=records.append)
+    told = [record for record in records if isinstance(record, Reading)]
+    (started,) = (record for record in records if isinstance(record, Started))
+    assert records[: len(told) + 1] == [*told, started]
+    samples = started.train_samples + started.valid_samples
+    done = [record.done for record in told]
+    assert {record.samples for record in told} == {samples} == {done[-1]}
+    assert len(done) > 2
+    assert done == sorted(set(done))
+
+
 def test_a_run_is_the_same_wherever_its_samples_are_kept_and_when_it_goes_on(tmp_path: Path) -> None:
     chosen = recipe(ImageFolder(root=str(photos(tmp_path))), valid=0.25, log_every=1)
     loaded = load_data(chosen)
@@ -213,9 +228,9 @@ def test_a_run_is_the_same_wherever_its_samples_are_kept_and_when_it_goes_on(tmp
     resumed = begin(streamed(loaded))
     resumed.load(stopped.model.state_dict(), state)
     list(fit(resumed))
-    for run in (stream, resumed):
+    for other in (stream, resumed):
         for name, tensor in whole.model.state_dict().items():
-            assert torch.equal(tensor, run.model.state_dict()[name])
+            assert torch.equal(tensor, other.model.state_dict()[name])
 
 
 def test_an_image_that_breaks_during_the_run_stops_it_with_its_name(tmp_path: Path) -> None:

@@ -6,14 +6,16 @@ from time import perf_counter
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeRemainingColumn
 
-from netdsl.train.records import Epoch, Record, Started, Step, Stopped
+from netdsl.train.records import Epoch, Reading, Record, Started, Step, Stopped
 
 SHARES = ("accuracy", "f1_score")  # shown as percentages
 PACE = (
     0.1  # seconds between what is drawn: rows of short epochs are drawn together, as each costs a millisecond
 )
+
+PATIENCE = 0.5  # seconds that samples are read without a word
 
 
 class Display:
@@ -32,15 +34,20 @@ class Display:
         self.waiting: list[str] = []  # rows that are still to be drawn
         self.drawn = 0.0  # when the last ones were
         self.task: TaskID | None = None
-        self.progress = Progress(
+        self.began = 0.0  # when the first samples were read
+        self.reading = self._bar(
+            TextColumn("reading"), BarColumn(None), TextColumn("{task.completed}/{task.total} samples")
+        )
+        self.progress = self._bar(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(None),
             TextColumn("{task.completed}/{task.total} steps  loss {task.fields[loss]}"),
-            TimeRemainingColumn(),
-            console=self.live,
-            transient=True,
-            disable=not self.live.is_terminal,
         )
+
+    def _bar(self, *columns: ProgressColumn) -> Progress:
+        """A bar that is there while something goes on, on a terminal."""
+        shown = self.live.is_terminal
+        return Progress(*columns, TimeRemainingColumn(), console=self.live, transient=True, disable=not shown)
 
     def __enter__(self) -> Display:
         return self
@@ -49,10 +56,13 @@ class Display:
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._draw()
+        self.reading.stop()
         self.progress.stop()
 
     def __call__(self, record: Record) -> None:
-        if isinstance(record, Started):
+        if isinstance(record, Reading):
+            self._read(record)
+        elif isinstance(record, Started):
             self._start(record)
         elif isinstance(record, Step):
             self._advance(record)
@@ -66,7 +76,18 @@ class Display:
             if record.reason != "not finite":  # which is an error, and said as one
                 self._say(_ending(record))
 
+    def _read(self, record: Reading) -> None:
+        """A bar for what takes a while."""
+        self.began = self.began or perf_counter()
+        if self.reading.disable or perf_counter() - self.began < PATIENCE:
+            return
+        if not self.reading.tasks:
+            self.reading.start()
+            self.reading.add_task("", total=record.samples)
+        self.reading.update(self.reading.task_ids[0], completed=record.done)
+
     def _start(self, record: Started) -> None:
+        self.reading.stop()
         self.started = record
         self._say(
             f"{record.model or 'model'}: {record.parameters:,} parameters, "

@@ -21,7 +21,7 @@ from netdsl.train.data.unread import Unread
 from netdsl.train.errors import TrainError
 from netdsl.train.outputs import check_weights, names_beside, outputs_of
 from netdsl.train.recipe import Recipe
-from netdsl.train.residence import placed
+from netdsl.train.residence import Progress, placed
 from netdsl.train.samples import FEW, check_transforms, check_varied
 from netdsl.train.targets import as_compared
 
@@ -92,11 +92,15 @@ def load_whole(recipe: Recipe, *, download: bool = False, fitted: Mapping[str, A
 
 
 def keep_data(
-    data: Data, recipe: Recipe, device: torch.device, budget: int | None = None
+    data: Data,
+    recipe: Recipe,
+    device: torch.device,
+    budget: int | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Data, str]:
     """As `placed`, and what cannot be read is told with the place of `data` in the recipe."""
     try:
-        return placed(data, device, budget)
+        return placed(data, device, budget, progress)
     except TrainError as problem:
         span = recipe.places.argument("data", recipe.data, problem.argument)
         raise problem if problem.diagnostic.labels else problem.at(span) from problem

@@ -24,6 +24,7 @@ from netdsl.train.parameters import freeze
 from netdsl.train.precision import check_machine
 from netdsl.train.processes import ALONE, Processes
 from netdsl.train.recipe import Recipe
+from netdsl.train.residence import Progress
 from netdsl.train.samples import check_data
 from netdsl.train.targets import compared
 from netdsl.train.warm import start_from
@@ -50,6 +51,7 @@ def prepared(
     init_from: str | Path | None = None,
     processes: Processes = ALONE,
     own: bool = True,
+    progress: Progress | None = None,
 ) -> Prepared:
     """What a run of `model` begins with, on `device`; `TrainError` for whatever does not fit.
 
@@ -57,9 +59,8 @@ def prepared(
     learned, and the rest is as `netdsl.train.run` takes it.
     """
     check_machine(recipe, device)
-    data, kept = keep_data(
-        data or _loaded(processes, recipe, download, fitted), recipe, device, memory_budget
-    )
+    found = data or _loaded(processes, recipe, download, fitted)
+    data, kept = keep_data(found, recipe, device, memory_budget, progress)
     check_data(data, recipe)
     module = copy.deepcopy(model) if isinstance(model, nn.Module) and not own else make_model(model, recipe)
     started = start_from(module, init_from) if init_from is not None else []

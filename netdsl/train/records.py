@@ -9,6 +9,14 @@ from typing import Literal, TypeAlias
 
 
 @dataclass(frozen=True)
+class Reading:
+    """Before a run begins: `done` of the `samples` that are to be kept on the device have been read."""
+
+    done: int
+    samples: int
+
+
+@dataclass(frozen=True)
 class Started:
     """A run begins, or goes on from `step`. `notes` say what was decided or came to light on the way."""
 
@@ -66,4 +74,4 @@ class Stopped:
     measured: Mapping[str, float] = field(default_factory=dict)
 
 
-Record: TypeAlias = Started | Step | Epoch | Saved | Stopped
+Record: TypeAlias = Reading | Started | Step | Epoch | Saved | Stopped

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -14,7 +15,12 @@ from netdsl.train.data.unread import Held, Unread
 SHARE = 2  # of the free memory, one part of so many
 
 
-def placed(data: Data, device: torch.device, budget: int | None = None) -> tuple[Data, str]:
+Progress = Callable[[int, int], None]  # how many samples have been read, of how many
+
+
+def placed(
+    data: Data, device: torch.device, budget: int | None = None, progress: Progress | None = None
+) -> tuple[Data, str]:
     """`data` on `device` where all of it is within `budget` bytes, by default half of the free memory; and what was
     chosen, in words, where there was a choice.
 
@@ -27,7 +33,8 @@ def placed(data: Data, device: torch.device, budget: int | None = None) -> tuple
     size = data.train.size + data.valid.size
     limit = free_memory(device) // SHARE if budget is None else budget
     if size <= limit:
-        read = [_on(part, device) for part in (data.train, data.valid)]
+        told = counted(data, progress)
+        read = [_on(part, device, told) for part in (data.train, data.valid)]
         return replace(data, train=read[0], valid=read[1]), f"the data, {shown(size)}, is kept on the device"
     train, valid = (_unread(part) for part in (data.train, data.valid))
     why = "half of the free memory" if budget is None else "the memory budget"
@@ -36,8 +43,22 @@ def placed(data: Data, device: torch.device, budget: int | None = None) -> tuple
     return replace(data, train=train, valid=valid), note
 
 
-def _on(part: Part, device: torch.device) -> Split:
-    read = part.read() if isinstance(part, Unread) else part
+def counted(data: Data, progress: Progress | None) -> Callable[[int], None]:
+    """What takes the numbers of samples that are read, one lot after the other, and tells their sum."""
+    total = sum(len(part) for part in (data.train, data.valid) if isinstance(part, Unread))
+    done = 0
+
+    def told(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress:
+            progress(done, total)
+
+    return told
+
+
+def _on(part: Part, device: torch.device, told: Callable[[int], None]) -> Split:
+    read = part.read(told) if isinstance(part, Unread) else part
     return replace(read, x=read.x.to(device), y=read.y.to(device))
 
 

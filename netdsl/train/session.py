@@ -23,7 +23,7 @@ from netdsl.train.preparation import prepared
 from netdsl.train.processes import Processes, join
 from netdsl.train.rates import check_cycle
 from netdsl.train.recipe import Recipe
-from netdsl.train.records import Epoch, Record, Started, Stopped
+from netdsl.train.records import Epoch, Reading, Record, Started, Stopped
 from netdsl.train.rehearsal import check_first_step
 from netdsl.train.sameness import changed_threads, changed_versions, check_identity, check_same, identity
 from netdsl.train.saves import Saves
@@ -141,6 +141,7 @@ def _run(
             memory_budget=memory_budget,
             init_from=None if checkpoint else init_from,
             processes=processes,
+            progress=lambda done, samples: watch(Reading(done, samples)),
         )
         module, data = ready.module, ready.data
         same = identity(module, data)

@@ -125,22 +125,23 @@ class Unread:
         """What the reader calls these samples."""
         return (rows if self.chosen is None else self.chosen[rows]).tolist()
 
-    def read(self) -> Split:
-        """All samples, as tensors, read by some threads."""
+    def read(self, told: Callable[[int], None] = lambda _: None) -> Split:
+        """All samples, as tensors, read by some threads. `told` is called with the number of each lot that is read."""
         one = self.first(1)
         x, y = (t.new_empty((len(self), *t.shape[1:])) for t in (one.x, one.y))
         first = self.numbers(torch.zeros(1, dtype=torch.int64))[0]
 
-        def fill(start: int) -> None:
+        def fill(start: int) -> int:
             part = slice(start, start + AT_ONCE)
             numbers = self.numbers(torch.arange(len(self))[part])
             read = self.reader.many(numbers)
             self.reader.check_alike(numbers[0], read.x[0], read.y[0], first, one.x[0], one.y[0])
             x[part], y[part] = read.x, read.y
+            return len(numbers)
 
         with ThreadPoolExecutor(readers()) as pool:
-            for _ in pool.map(fill, range(0, len(self), AT_ONCE)):
-                pass
+            for count in pool.map(fill, range(0, len(self), AT_ONCE)):
+                told(count)
         return Split(x, y, self.late)
 
 
