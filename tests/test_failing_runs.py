@@ -138,7 +138,10 @@ def process(code: str, **options: Any) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_an_error_and_the_checkpoint_before_it_is_used(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("room", "failing"), [(20_000, "checkpoints"), (50, "steps.csv")])
+def test_a_full_disk_is_an_error_and_the_checkpoint_before_it_is_used(
+    room: int, failing: str, tmp_path: Path
+) -> None:
     wide = "lambda: nn.Sequential(nn.Linear(3, {width}), nn.ReLU(), nn.Linear({width}, 2))"
     whole = run(
         eval(wide.format(width=5000)),
@@ -151,7 +154,7 @@ from resource import RLIMIT_FSIZE, setrlimit
 model, out = {wide.format(width=5000)}, Path({str(tmp_path / "run")!r})
 def watch(record):
     if isinstance(record, Epoch) and record.epoch == 2:
-        setrlimit(RLIMIT_FSIZE, (20000, 20000))
+        setrlimit(RLIMIT_FSIZE, ({room}, {room}))
 try:
     run(model, plain(epochs=4), data=DATA, out=out, keep=Keep(pace=0), on_record=watch)
 except TrainError as problem:
@@ -163,6 +166,7 @@ except TrainError as problem:
     lines = out.splitlines()
     assert lines[0] == "E0637", err
     assert "cannot be written: file too large" in lines[1]
+    assert failing in lines[1]
     newest = checkpoints(tmp_path / "run")[0]
     assert newest.name == "epoch-0002-step-00000008"
     assert lines[2] == f"the last good checkpoint is `{newest}`"

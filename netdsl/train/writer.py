@@ -92,14 +92,17 @@ class Writer:
             self.events = Events(folder / "tensorboard", run)
 
     def __call__(self, record: Record) -> None:
-        self.history(record)
-        if self.events:
-            self.events(record)
+        try:
+            self.history(record)
+            if self.events:
+                self.events(record)
+        except TrainError as problem:
+            raise self.with_last_good(problem) from problem
 
     def save(self, at: Snapshot) -> Saved | None:
         """Write a checkpoint of the run as it was `at` some step. The history it belongs to goes first."""
-        self.history.sync()
         try:
+            self.history.sync()
             if not is_run(self.folder):  # somebody has removed it: what is written still would be no run
                 raise TrainError("E0637", f"`{self.folder}` cannot be written: the run in it is gone")
             return write_checkpoint(self.run, at, self.folder, kept=self.keep.checkpoints)
@@ -115,7 +118,10 @@ class Writer:
             note = f"the last good checkpoint is `{newest_checkpoint(self.folder)[0].path}`"
         except TrainError:
             note = "no checkpoint was written before"
-        helps = [*found.helps, *(["then go on with `--resume`"] if found.code == "E0637" else [])]
+        helps = [
+            *found.helps,
+            *(["go on with `--resume` once it can be written"] if found.code == "E0637" else []),
+        ]
         span = found.labels[0].span if found.labels else None
         return TrainError(found.code, found.message, span, [*found.notes, note], helps)
 
