@@ -203,8 +203,11 @@ def single(value: Any) -> Any:
     return value.first if isinstance(value, Results) else value
 
 
+_TENSORS: Final = (TensorValue, Results)
+
+
 def is_tensor(value: Any) -> TypeGuard[TensorValue | Results]:
-    return isinstance(value, TensorValue | Results)
+    return isinstance(value, _TENSORS)
 
 
 def is_operation(value: Any) -> TypeGuard[type[Op]]:

@@ -222,13 +222,16 @@ class Graph:
         return layers
 
     @cached_property
-    def layer_states(self) -> dict[str, Mapping[str, State]]:
-        """What the layers of this body that are no blocks have in the `state_dict`, by label."""
-        states: dict[str, Mapping[str, State]] = {}
-        for label, node in self.layers.items():
-            if not isinstance(node.op, Graph):
-                states[label] = node.op.state(*self.operand_types(node))
-        return states
+    def _layer_states(self) -> dict[str, Mapping[str, State]]:
+        """Of the layers that were asked for."""
+        return {}
+
+    def layer_state(self, label: str, op: Operation) -> Mapping[str, State]:
+        """What `op`, the layer `label` of this body, has in the `state_dict`."""
+        found = self._layer_states.get(label)
+        if found is None:
+            found = self._layer_states[label] = op.state(*self.operand_types(self.layers[label]))
+        return found
 
     def state(self, prefix: str = "") -> Iterator[tuple[str, State]]:
         """Names and shapes of the `state_dict`, as torch orders it: own parameters, own buffers, then the layers."""
@@ -242,7 +245,7 @@ class Graph:
             if isinstance(node.op, Graph):
                 yield from node.op.state(path)
             else:
-                for name, state in self.layer_states[label].items():
+                for name, state in self.layer_state(label, node.op).items():
                     yield path + name, state
         yield from ((prefix + name, state) for name, state in self._second_names())
 

@@ -33,9 +33,15 @@ class Learned(NamedTuple):
 
 
 def parameters(
-    graph: Graph, above: tuple[Module, ...] = (), names: Container[str] | None = None
+    graph: Graph,
+    above: tuple[Module, ...] = (),
+    names: Container[str] | None = None,
+    around: Container[str] | None = None,
 ) -> Iterator[Learned]:
-    """Every learned tensor below `graph`, or those whose own name is among `names`."""
+    """Every learned tensor below `graph`, or those whose own name is among `names`.
+
+    A layer that is called nothing that is `around` the tensors is left out, so that its state is not made.
+    """
     for parameter in graph.parameters:
         if names is None or parameter.name in names:
             yield Learned(above, parameter.name, tuple(int(d) for d in parameter.type.shape))  # type: ignore[arg-type]
@@ -44,9 +50,9 @@ def parameters(
         kind = node.op.name if isinstance(node.op, Graph) else node.op.kind
         path = (*above, *(Module(part) for part in parts[:-1]), Module(parts[-1], kind))
         if isinstance(node.op, Graph):
-            yield from parameters(node.op, path, names)
-        else:
-            yield from _of_layer(node.op, graph.layer_states[label], path, names)
+            yield from parameters(node.op, path, names, around)
+        elif around is None or kind in around or parts[-1] in around or node.op.inside:
+            yield from _of_layer(node.op, graph.layer_state(label, node.op), path, names)
 
 
 def _of_layer(
@@ -83,5 +89,6 @@ def meant(graph: Graph) -> list[tuple[InitRule, list[Learned]]]:
     if not graph.inits:
         return []
     names = {rule.pattern[-1] for rule in graph.inits}
-    known = list(parameters(graph, names=None if "*" in names else names))
+    around = {rule.pattern[-2] if len(rule.pattern) > 1 else "*" for rule in graph.inits}
+    known = list(parameters(graph, (), *(None if "*" in wanted else wanted for wanted in (names, around))))
     return [(rule, [tensor for tensor in known if matches(rule.pattern, tensor)]) for rule in graph.inits]
